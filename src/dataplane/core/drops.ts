@@ -1,0 +1,62 @@
+/**
+ * Every reason for which a packet can be dropped, with the sentence an operator reads. A new drop path needs a
+ * row here first. The order is the index of the counter in shared memory.
+ */
+export const DROPS = [
+  ['no-packet', 'The packet pool was exhausted. Raise engine.slots.'],
+  ['runt-frame', 'A frame shorter than an Ethernet header came from a workload.'],
+  ['bad-source-mac', 'A frame had a multicast or zero source MAC address.'],
+  ['port-not-attached', 'A frame came from, or was meant for, an endpoint that has just been removed.'],
+  ['same-port', 'A frame was addressed to the endpoint it came from.'],
+  [
+    'flood-nowhere',
+    'A frame to be flooded had no other endpoint and no VTEP to go to. List the peers under vteps.',
+  ],
+  [
+    'unknown-unicast',
+    'A frame went to a MAC address that nobody has, and the network does not flood unknown unicast.',
+  ],
+  ['too-big', 'A packet exceeded the path MTU; the sender was told by ICMP.'],
+  [
+    'too-big-not-ip',
+    'A frame exceeded the path MTU and carries no IP, so its sender could not be told. Lower its MTU.',
+  ],
+  [
+    'vtep-unreachable',
+    'The underlay refused to send to the VTEP (no route, or administratively prohibited).',
+  ],
+  ['underlay-busy', 'The underlay socket or device was full, and the datagram was lost.'],
+  ['underlay-error', 'The underlay refused the datagram; the log has the error of its first occurrence.'],
+  [
+    'underlay-oversize',
+    'The underlay interface is too small for the datagram. Compare the underlay MTU with the networks.',
+  ],
+  ['tap-busy', 'The queue of the workload interface was full, or the interface is down.'],
+  ['tap-error', 'The workload interface refused a frame; the log has the error of its first occurrence.'],
+  ['outer-malformed', 'An outer IP or UDP header of an underlay packet was inconsistent or cut short.'],
+  ['outer-checksum', 'The outer IP or UDP checksum of an underlay packet was wrong.'],
+  ['outer-not-ours', 'An underlay packet was not addressed to this data plane.'],
+  ['vxlan-short', 'A datagram was too short for a VXLAN header and an Ethernet frame.'],
+  ['vxlan-flags', 'A datagram had no valid VNI (the I flag was not set).'],
+  ['vxlan-unknown-vni', 'A datagram carried a VNI that no network here has.'],
+  ['vtep-unknown', 'A datagram came from an address that is no VTEP of its network.'],
+  [
+    'inner-malformed',
+    'The headers of a super-packet were inconsistent or cut short, so it could not be segmented.',
+  ],
+  ['inner-checksum', 'A frame that had to be merged or segmented had a wrong checksum.'],
+  ['segments-too-many', 'A super-packet would have made more segments than one send carries.'],
+  ['injected-loss', 'A fault-injecting device dropped the packet on purpose.'],
+  ['device-closed', 'The device was closed while packets waited for it.'],
+] as const;
+
+export type DropReason = (typeof DROPS)[number][0];
+
+type Codes = { readonly [R in DropReason]: number };
+
+/** Reason → index of its counter: `drop['too-big']`. */
+export const drop = Object.fromEntries(DROPS.map(([reason], code) => [reason, code])) as Codes;
+
+export function dropSentence(reason: DropReason): string {
+  return DROPS[drop[reason]]![1];
+}
