@@ -1,4 +1,6 @@
 /** Redirects datagrams between the real interface and the tunnel TAP, past bridges, routes and filters. */
+import { need } from '../native.js';
+import { redirectAll, steerDatagrams } from './programs.js';
 
 export interface Steering {
   /** detaches; the end of the process does it too */
@@ -20,7 +22,38 @@ export interface SteeringOptions {
   onlySuperPackets: boolean;
 }
 
+const BPF_TCX_INGRESS = 46;
+
 /** Loads and attaches both programs. Throws when the kernel refuses one; then neither is attached. */
-export function steer(_options: SteeringOptions): Steering {
-  throw new Error('to come');
+export function steer(options: SteeringOptions): Steering {
+  const out = attach(options.netns, options.tap, redirectAll(options.real), 'viaduct_out');
+  try {
+    const back = attach(
+      options.netns,
+      options.real,
+      steerDatagrams({ ...options, ifindex: options.tap }),
+      'viaduct_in',
+    );
+    return {
+      close() {
+        back.close();
+        out.close();
+      },
+    };
+  } catch (error) {
+    out.close();
+    throw error;
+  }
+}
+
+/** Attaches a program to an interface's tcx ingress, until the handle is closed or the process ends. */
+export function attach(netns: string, ifindex: number, program: Uint8Array, name: string): Steering {
+  const native = need();
+  const loaded = native.bpfLoad(program, name);
+  try {
+    const link = native.bpfAttach(loaded, netns, ifindex, BPF_TCX_INGRESS);
+    return { close: () => native.close(link) };
+  } finally {
+    native.close(loaded); // the link holds it
+  }
 }
