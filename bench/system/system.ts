@@ -1,0 +1,33 @@
+/** `npm run bench -- system`: Viaduct side by side with the kernel's vxlan and, with --peers, with others. */
+import type { Options } from '../options.js';
+import { PEERS } from './peers.js';
+import { lines, report } from './report.js';
+import { compare, type Plan } from './run.js';
+import { buildKernel, buildPlain } from './side.js';
+import { buildViaduct, DEVICES } from './viaduct.js';
+import { WIRES } from './wire.js';
+
+function sides(options: Options): Plan['sides'] {
+  const chosen: Plan['sides'] = new Map();
+  for (const device of DEVICES) {
+    if (options.device.length === 0 || options.device.includes(device))
+      chosen.set(`viaduct ${device}`, (lab) => buildViaduct(lab, device));
+  }
+  chosen.set('kernel vxlan', buildKernel);
+  if (!options.quick) chosen.set('bridge and veth', buildPlain);
+  if (options.peers) for (const [name, build] of PEERS) chosen.set(name, build);
+  for (const name of options.without) chosen.delete(name);
+  return chosen;
+}
+
+export async function benchSystem(options: Options): Promise<{ text: string; json: unknown }> {
+  const outcome = await compare({
+    sides: sides(options),
+    wires: WIRES.filter((wire) => options.wire.length === 0 || options.wire.includes(wire)),
+    only: options.only,
+    rounds: options.rounds,
+    seconds: options.quick ? 1 : 2,
+    say: options.say,
+  });
+  return { text: report(outcome), json: { lines: lines(outcome.samples), ...outcome } };
+}
