@@ -3,6 +3,11 @@ import type { EngineCounter } from './core/counters.js';
 import type { DropReason } from './core/drops.js';
 import type { Hop } from './core/tracer.js';
 
+export type { EngineCounter } from './core/counters.js';
+export { DROPS, type DropReason, dropSentence } from './core/drops.js';
+export type { Hop } from './core/tracer.js';
+export { pcapHeader, pcapRecord } from './io/pcap.js';
+
 export interface Traffic {
   rxPackets: number;
   rxBytes: number;

@@ -1,0 +1,112 @@
+/** `viaduct dataplane`: a data plane in the foreground, until SIGTERM or SIGINT; SIGHUP reads its file again. */
+import { once } from 'node:events';
+import type { Server } from 'node:http';
+import { ConfigError, OFFLOADS, type OffloadName, type UnderlayDevice } from '../dataplane/config.js';
+import { createDataplane } from '../dataplane/dataplane.js';
+import type { Logger } from '../dataplane/face.js';
+import { FAILED, Failure, USAGE } from './failure.js';
+import { createLogger, type LogLevel } from './log.js';
+import { type Overrides, Running } from './running.js';
+import { claim, listen, socketPath } from './socket/place.js';
+import { createControlServer } from './socket/server.js';
+
+export interface DataplaneOptions {
+  config: string;
+  socket?: string;
+  logLevel: LogLevel;
+  offload?: string;
+  underlayDevice?: UnderlayDevice;
+}
+
+export async function dataplane(options: DataplaneOptions): Promise<number> {
+  const overrides: Overrides = { offload: parseOffload(options.offload ?? '') };
+  if (options.underlayDevice !== undefined) overrides.device = options.underlayDevice;
+  const logger = createLogger(options.logLevel);
+  const signals = new Signals(logger);
+  const path = socketPath(options.socket);
+  await claim(path);
+
+  const running = new Running(createDataplane({ logger }), options.config, overrides);
+  const closing = new AbortController();
+  const server = createControlServer(running, logger, closing.signal);
+  await running.dataplane.start();
+  try {
+    if (!(await reload(running, logger))) return FAILED;
+    await listen(server, path);
+    logger.info({ socket: path, pid: process.pid }, 'ready');
+    signals.onReload(() => void reload(running, logger));
+    logger.info({ signal: await signals.stop }, 'stopping');
+    return 0;
+  } finally {
+    closing.abort();
+    await close(server);
+    await running.dataplane.stop();
+    logger.info({}, 'stopped');
+  }
+}
+
+/** Whether the file was applied; if not, its faults are in the log and what ran before still runs. */
+async function reload(running: Running, logger: Logger): Promise<boolean> {
+  try {
+    logger.info(await running.reload(), 'configuration applied');
+    return true;
+  } catch (error) {
+    if (error instanceof ConfigError) {
+      for (const fault of error.faults) logger.error({ fault }, 'configuration refused');
+    } else logger.error({ reason: (error as Error).message }, 'configuration not applied');
+    return false;
+  }
+}
+
+async function close(server: Server): Promise<void> {
+  if (!server.listening) return;
+  const closed = once(server, 'close');
+  server.close();
+  await closed;
+}
+
+/** The process's signals, from before anything is set up: a second request to stop doesn't wait for the first. */
+class Signals {
+  readonly stop: Promise<NodeJS.Signals>;
+  #reload: (() => void) | undefined;
+  #early = false;
+
+  constructor(logger: Logger) {
+    this.stop = new Promise((asked) => {
+      let stopping = false;
+      for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+        process.on(signal, () => {
+          if (stopping) process.exit(FAILED);
+          stopping = true;
+          asked(signal);
+        });
+      }
+    });
+    process.on('SIGHUP', () => {
+      logger.info({}, 'SIGHUP: reading the configuration again');
+      if (this.#reload === undefined) this.#early = true;
+      else this.#reload();
+    });
+  }
+
+  /** Runs at each SIGHUP, also for one that has come already. */
+  onReload(reload: () => void): void {
+    this.#reload = reload;
+    if (this.#early) reload();
+  }
+}
+
+/** `tso=off,uso=off` */
+export function parseOffload(text: string): { [N in OffloadName]?: boolean } {
+  const wanted: { [N in OffloadName]?: boolean } = {};
+  for (const item of text.split(',').filter((part) => part !== '')) {
+    const [name, value] = item.split('=');
+    const offload = OFFLOADS.find((known) => known === name);
+    if (offload === undefined || (value !== 'on' && value !== 'off')) {
+      const forms = OFFLOADS.map((known) => `${known}=on|off`).join(',');
+      throw new Failure(`--offload '${item}': expected some of ${forms}`, USAGE);
+    }
+    wanted[offload] = value === 'on';
+  }
+  return wanted;
+}

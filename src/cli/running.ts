@@ -1,0 +1,74 @@
+/** The data plane that runs and the configuration it runs with. One change at a time, in the order they were asked for. */
+import { readFile } from 'node:fs/promises';
+import {
+  type Config,
+  ConfigError,
+  type OffloadName,
+  parseConfig,
+  type UnderlayDevice,
+} from '../dataplane/config.js';
+import type { Dataplane } from '../dataplane/face.js';
+import type { Applied } from '../dataplane/report.js';
+
+/** What the command line says, whatever the configuration says. */
+export interface Overrides {
+  offload: { readonly [N in OffloadName]?: boolean };
+  device?: UnderlayDevice;
+}
+
+export class Running {
+  readonly dataplane: Dataplane;
+  readonly #file: string;
+  readonly #overrides: Overrides;
+  #config: Config | null = null;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(dataplane: Dataplane, file: string, overrides: Overrides = { offload: {} }) {
+    this.dataplane = dataplane;
+    this.#file = file;
+    this.#overrides = overrides;
+  }
+
+  /** Null until the first apply. */
+  get config(): Config | null {
+    return this.#config;
+  }
+
+  /** Applies the text of a configuration. Throws ConfigError or ApplyError; then nothing has changed. */
+  apply(text: string, where: string): Promise<Applied> {
+    return this.#inTurn(async () => {
+      const written = parseConfig(text, where);
+      const config = overridden(written, this.#overrides);
+      const applied = await this.dataplane.apply(config);
+      this.#config = config;
+      return applied;
+    });
+  }
+
+  /** Reads the file again and applies it. */
+  async reload(): Promise<Applied> {
+    return this.apply(await readConfigFile(this.#file), this.#file);
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(work);
+    this.#last = result.catch(() => {});
+    return result;
+  }
+}
+
+export async function readConfigFile(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    throw new ConfigError(file, [`can't be read: ${(error as Error).message}`]);
+  }
+}
+
+function overridden(config: Config, { offload, device }: Overrides): Config {
+  return {
+    ...config,
+    offload: { ...config.offload, ...offload },
+    underlay: device === undefined ? config.underlay : { ...config.underlay, device },
+  };
+}

@@ -1,0 +1,25 @@
+/** One request on the control socket and its answer. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Running } from '../running.js';
+
+/** An answer other than 200; `code` is stable. */
+export class Refusal extends Error {
+  readonly code: string;
+  override name = 'Refusal';
+  readonly status: number;
+
+  constructor(status: number, code: string, message: string) {
+    super(message);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+export interface Exchange {
+  running: Running;
+  request: IncomingMessage;
+  response: ServerResponse;
+  query: URLSearchParams;
+  /** aborted when the client goes or the server ends */
+  signal: AbortSignal;
+}

@@ -1,0 +1,70 @@
+/** The control socket's file: where it is, whether somebody answers there, and who may open it. */
+import { lstatSync, mkdirSync, unlinkSync } from 'node:fs';
+import type { Server } from 'node:http';
+import { connect } from 'node:net';
+import { dirname, resolve } from 'node:path';
+import { Failure } from '../failure.js';
+
+export const DEFAULT_SOCKET = '/run/viaduct/dataplane.sock';
+
+/** sockaddr_un has room for 107 bytes and a zero. */
+const PATH_MAX_BYTES = 107;
+
+export function socketPath(option: string | undefined): string {
+  return resolve(option ?? process.env.VIADUCT_SOCKET ?? DEFAULT_SOCKET);
+}
+
+/** Whether a process accepts connections at the path. */
+export function answers(path: string): Promise<boolean> {
+  return new Promise((done) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      done(true);
+    });
+    socket.once('error', () => done(false));
+  });
+}
+
+/** Makes the path free to listen at: creates its directory, takes over a socket that nobody answers at, refuses all else. */
+export async function claim(path: string): Promise<void> {
+  if (Buffer.byteLength(path) > PATH_MAX_BYTES) {
+    throw new Failure(
+      `The socket path ${path} is longer than ${PATH_MAX_BYTES} bytes; choose a shorter one.`,
+    );
+  }
+  mkdirSync(dirname(path), { recursive: true });
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return;
+  if (!found.isSocket())
+    throw new Failure(`${path} exists and is not a socket; remove it or choose another --socket.`);
+  if (await answers(path)) {
+    throw new Failure(`Another data plane answers at ${path}; stop it, or give this one its own --socket.`);
+  }
+  unlinkSync(path);
+}
+
+/** Listens with mode 0600 from the first moment on. The file goes when the server closes or the process exits. */
+export async function listen(server: Server, path: string): Promise<void> {
+  await claim(path);
+  const mask = process.umask(0o177);
+  try {
+    const listening = new Promise<void>((done, failed) => {
+      server.once('error', failed);
+      server.listen(path, () => {
+        server.off('error', failed);
+        done();
+      });
+    });
+    process.umask(mask);
+    await listening;
+  } finally {
+    process.umask(mask);
+  }
+  const { ino } = lstatSync(path);
+  const remove = () => {
+    if (lstatSync(path, { throwIfNoEntry: false })?.ino === ino) unlinkSync(path);
+  };
+  process.once('exit', remove);
+  server.once('close', () => process.off('exit', remove));
+}

@@ -1,0 +1,102 @@
+/** The control socket's server: HTTP/1.1 and JSON, so that `curl --unix-socket` works as well as `viaduct show`. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { ConfigError } from '../../dataplane/config.js';
+import { ApplyError, type Logger } from '../../dataplane/face.js';
+import { FilterError } from '../pcap/filter.js';
+import type { Running } from '../running.js';
+import { type Exchange, Refusal } from './exchange.js';
+import { metrics } from './metrics.js';
+import { captureStream, traceStream } from './streams.js';
+
+/** Bytes of a configuration that is sent. */
+const BODY_MAX = 256 << 20;
+
+type Handler = (exchange: Exchange) => unknown;
+
+/** Method and path → what to do; a returned value is sent as JSON. */
+const ROUTES: Readonly<Record<string, Readonly<Record<string, Handler>>>> = {
+  '/v1/networks': { GET: ({ running }) => running.dataplane.networks() },
+  '/v1/endpoints': { GET: ({ running }) => running.dataplane.endpoints() },
+  '/v1/fdb': { GET: ({ running }) => running.dataplane.fdb() },
+  '/v1/neighbours': { GET: ({ running }) => running.dataplane.neighbours() },
+  '/v1/vteps': { GET: ({ running }) => running.dataplane.vteps() },
+  '/v1/drops': { GET: ({ running }) => running.dataplane.drops() },
+  '/v1/counters': { GET: ({ running }) => running.dataplane.counters() },
+  '/v1/stats': { GET: ({ running }) => running.dataplane.stats() },
+  '/v1/config': {
+    GET: ({ running }) => running.config,
+    PUT: async ({ running, request }) => running.apply(await body(request), 'the configuration sent'),
+  },
+  '/v1/reload': { POST: ({ running }) => running.reload() },
+  '/v1/trace': { GET: traceStream },
+  '/v1/capture': { GET: captureStream },
+  '/metrics': {
+    GET: ({ running, response }) => {
+      response.setHeader('content-type', 'text/plain; version=0.0.4; charset=utf-8');
+      response.end(metrics(running.dataplane));
+    },
+  },
+};
+
+/** `closing` ends the streams that are open, so that the server can close. */
+export function createControlServer(running: Running, logger: Logger, closing: AbortSignal): Server {
+  return createServer((request, response) => {
+    const gone = new AbortController();
+    response.once('close', () => gone.abort());
+    const { pathname, searchParams } = new URL(request.url ?? '/', 'http://dataplane');
+    const signal = AbortSignal.any([gone.signal, closing]);
+    answer(pathname, { running, request, response, query: searchParams, signal }).catch((error: unknown) => {
+      if (gone.signal.aborted) return;
+      const { status, error: words } = explain(error);
+      if (status === 500) logger.error({ err: error, path: pathname }, 'a request failed');
+      if (response.headersSent) response.destroy();
+      else sendJson(response, status, { error: words });
+    });
+  });
+}
+
+async function answer(path: string, exchange: Exchange): Promise<void> {
+  const methods = ROUTES[path];
+  if (methods === undefined) {
+    const known = Object.keys(ROUTES).join(' ');
+    throw new Refusal(404, 'NOT_FOUND', `There is no ${path} here; there is ${known}`);
+  }
+  const handler = methods[exchange.request.method ?? ''];
+  if (handler === undefined) {
+    exchange.response.setHeader('allow', Object.keys(methods).join(', '));
+    throw new Refusal(405, 'METHOD_NOT_ALLOWED', `${path} takes ${Object.keys(methods).join(' or ')}.`);
+  }
+  const value = await handler(exchange);
+  if (value !== undefined) sendJson(exchange.response, 200, value);
+}
+
+function sendJson(response: ServerResponse, status: number, value: unknown): void {
+  response.statusCode = status;
+  response.setHeader('content-type', 'application/json');
+  response.end(`${JSON.stringify(value)}\n`);
+}
+
+async function body(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > BODY_MAX)
+      throw new Refusal(413, 'TOO_LARGE', `A configuration has at most ${BODY_MAX} bytes.`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function explain(error: unknown): { status: number; error: object } {
+  if (error instanceof ConfigError) {
+    return { status: 400, error: { code: error.code, message: error.message, faults: error.faults } };
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof Refusal) return { status: error.status, error: { code: error.code, message } };
+  if (error instanceof ApplyError) return { status: 409, error: { code: error.code, message } };
+  if (error instanceof FilterError) {
+    return { status: error.code === 'FILTER_INVALID' ? 400 : 501, error: { code: error.code, message } };
+  }
+  return { status: 500, error: { code: 'INTERNAL', message } };
+}

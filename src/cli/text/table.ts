@@ -1,0 +1,29 @@
+/** Aligned columns of text: two spaces between them, numbers to the right, no line wider than its words. */
+import { type Paint, plain } from './style.js';
+
+export interface Column {
+  title: string;
+  /** numbers stand to the right */
+  right?: boolean;
+}
+
+export function renderTable(
+  columns: readonly Column[],
+  rows: readonly (readonly string[])[],
+  paint: Paint = plain,
+): string {
+  const widths = columns.map(({ title }, i) =>
+    rows.reduce((width, row) => Math.max(width, (row[i] ?? '').length), title.length),
+  );
+  const line = (cells: readonly string[]) =>
+    columns
+      .map(({ right }, i) => {
+        const cell = cells[i] ?? '';
+        if (right) return cell.padStart(widths[i]!);
+        return i === columns.length - 1 ? cell : cell.padEnd(widths[i]!);
+      })
+      .join('  ')
+      .trimEnd();
+  const header = paint('bold', line(columns.map(({ title }) => title)));
+  return `${[header, ...rows.map(line)].join('\n')}\n`;
+}
