@@ -57,6 +57,8 @@ export interface Addon {
     packets: number,
     status: Int32Array,
   ): number;
+  /** Forgets the pool; its handle may be given out again. A thread has at most 64 pools at a time. */
+  detach(pool: number): void;
 
   openTap(options: TapOptions): { fd: number; name: string; index: number };
   /** 0, or the errno of TUNSETOFFLOAD */
