@@ -1,60 +1,41 @@
-/** IP and MAC addresses between their text and their bytes in network order. */
-import { isIPv4, isIPv6 } from 'node:net';
+/** IP and MAC addresses between their canonical text and their bytes as the kernel takes them. */
+import * as ethernet from '../wire/ethernet.js';
+import * as ipv4 from '../wire/ipv4.js';
+import * as ipv6 from '../wire/ipv6.js';
 
-/** 4 or 16 bytes. Throws on anything that isn't an address. */
+/** 4 or 16 bytes. Throws AddressError. */
 export function ipBytes(text: string): Uint8Array {
-  if (isIPv4(text)) return Uint8Array.from(text.split('.'), Number);
-  if (!isIPv6(text) || text.includes('%')) throw new TypeError(`not an IP address: ${text}`);
-  const bytes = new Uint8Array(16);
-  // '::' stands for as many zero groups as are missing; a dotted quad at the end for two groups
-  const words = text.replace(/\d+\.\d+\.\d+\.\d+$/, (quad) => {
-    const [a = 0, b = 0, c = 0, d = 0] = ipBytes(quad);
-    return `${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}`;
-  });
-  const [head = '', tail] = words.split('::');
-  const groups = (part: string | undefined) =>
-    (part ? part.split(':') : []).map((g) => Number.parseInt(g, 16));
-  const front = groups(head);
-  const back = groups(tail);
-  const all = [...front, ...new Array<number>(8 - front.length - back.length).fill(0), ...back];
-  for (const [at, group] of all.entries()) {
-    bytes[2 * at] = group >> 8;
-    bytes[2 * at + 1] = group & 0xff;
-  }
+  const bytes = new Uint8Array(text.includes(':') ? 16 : 4);
+  if (bytes.length === 4) ipv4.writeAddress(bytes, 0, ipv4.parse(text));
+  else ipv6.writeAddress(bytes, 0, ...ipv6.parse(text));
   return bytes;
 }
 
-/** Canonical text (RFC 5952) of 4 or 16 bytes. */
+/** Of 4 or 16 bytes. */
 export function ipText(bytes: Uint8Array): string {
-  if (bytes.length === 4) return bytes.join('.');
-  const groups = Array.from({ length: 8 }, (_, at) =>
-    ((bytes[2 * at]! << 8) | bytes[2 * at + 1]!).toString(16),
-  );
-  let [from, length] = [0, 1]; // the first longest run of at least two zero groups
-  for (let at = 0; at < 8; at++) {
-    let end = at;
-    while (end < 8 && groups[end] === '0') end++;
-    if (end - at > length) [from, length] = [at, end - at];
-  }
-  if (length < 2) return groups.join(':');
-  return `${groups.slice(0, from).join(':')}::${groups.slice(from + length).join(':')}`;
+  if (bytes.length === 4) return ipv4.format(ipv4.address(bytes, 0));
+  const word = (index: number) => ipv6.word(bytes, 0, index);
+  return ipv6.format(word(0), word(1), word(2), word(3));
 }
 
-/** '10.0.0.1/24' → its parts; without a prefix length the whole address counts. */
+/** '10.0.0.1/24' → its parts; without a prefix length the whole address counts. Throws AddressError or RangeError. */
 export function parseCidr(cidr: string): { bytes: Uint8Array; prefixLength: number } {
-  const [address = '', length] = cidr.split('/');
+  const [address, length] = cidr.split('/');
   const bytes = ipBytes(address);
   const prefixLength = length === undefined ? bytes.length * 8 : Number(length);
   if (!(Number.isInteger(prefixLength) && prefixLength >= 0 && prefixLength <= bytes.length * 8))
-    throw new TypeError(`not an address with prefix length: ${cidr}`);
+    throw new RangeError(`${cidr} has no prefix length between 0 and ${bytes.length * 8}`);
   return { bytes, prefixLength };
 }
 
 export function macBytes(text: string): Uint8Array {
-  if (!/^([\da-f]{2}:){5}[\da-f]{2}$/i.test(text)) throw new TypeError(`not a MAC address: ${text}`);
-  return Uint8Array.from(text.split(':'), (byte) => Number.parseInt(byte, 16));
+  const { high, low } = ethernet.parseMac(text);
+  const bytes = new Uint8Array(6);
+  ethernet.writeMac(bytes, 0, high, low);
+  return bytes;
 }
 
+/** Of 6 bytes. */
 export function macText(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(':');
+  return ethernet.formatMac(ethernet.macHigh(bytes, 0), ethernet.macLow(bytes, 0));
 }

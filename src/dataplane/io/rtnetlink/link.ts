@@ -116,10 +116,11 @@ function header(writer: MessageWriter, index: number, up?: boolean): MessageWrit
 function parse({ body }: Message): Link {
   const attributes = new Attributes(body, IFINFOMSG_BYTES);
   const flags = body.getUint32(8, LITTLE_ENDIAN);
+  const mac = attributes.bytes(IFLA_ADDRESS);
   return {
     index: body.getInt32(4, LITTLE_ENDIAN),
     name: attributes.text(IFLA_IFNAME) ?? '',
-    mac: macText(attributes.bytes(IFLA_ADDRESS) ?? new Uint8Array(0)),
+    mac: mac?.length === 6 ? macText(mac) : '',
     mtu: attributes.u32(IFLA_MTU) ?? 0,
     up: (flags & IFF_UP) !== 0,
     lowerUp: (flags & IFF_LOWER_UP) !== 0,

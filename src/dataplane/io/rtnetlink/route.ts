@@ -2,7 +2,7 @@
 import { ipBytes, ipText, parseCidr } from '../ip-text.js';
 import { exchangeUnless, NLM_F_CREATE, NLM_F_EXCL } from './exchange.js';
 import { AF_INET, familyOf } from './family.js';
-import { Attributes, type Message, type MessageWriter } from './message.js';
+import { Attributes, LITTLE_ENDIAN, type Message, type MessageWriter } from './message.js';
 
 export interface NewRoute {
   /** with prefix length, or 'default' (of the family of `via`) */
@@ -20,6 +20,8 @@ export interface RouteResult {
   readonly gateway: string | null;
   /** the route's MTU metric, or what path MTU discovery has found; null when neither says */
   readonly mtu: number | null;
+  /** whether that MTU comes from path MTU discovery, and so expires */
+  readonly mtuLearned: boolean;
   /** source address that the kernel would choose */
   readonly prefSource: string | null;
   readonly type: 'unicast' | 'local' | 'broadcast' | 'multicast' | 'other';
@@ -45,6 +47,8 @@ const RTA_GATEWAY = 5;
 const RTA_PREFSRC = 7;
 const RTA_METRICS = 8;
 const RTAX_MTU = 2;
+const RTA_CACHEINFO = 12;
+const CACHEINFO_EXPIRES = 8; // in struct rta_cacheinfo
 const RTA_VIA = 18; // a next hop of the other family: u16 family, address
 
 /** One that is there already is fine. Throws NetlinkError. */
@@ -108,8 +112,15 @@ function parse({ body }: Message): RouteResult {
   return {
     index: attributes.u32(RTA_OIF) ?? 0,
     gateway: gateway === undefined ? null : ipText(gateway),
+    mtuLearned: expires(attributes.bytes(RTA_CACHEINFO)),
     mtu: attributes.nested(RTA_METRICS).u32(RTAX_MTU) ?? null,
     prefSource: source === undefined ? null : ipText(source),
     type: RTN_TYPES[body.getUint8(7)] ?? 'other',
   };
+}
+
+function expires(cacheInfo: Uint8Array | undefined): boolean {
+  if (cacheInfo === undefined || cacheInfo.length < CACHEINFO_EXPIRES + 4) return false;
+  const view = new DataView(cacheInfo.buffer, cacheInfo.byteOffset, cacheInfo.length);
+  return view.getInt32(CACHEINFO_EXPIRES, LITTLE_ENDIAN) !== 0;
 }
