@@ -48,8 +48,12 @@ async function prepare(host: Host): Promise<void> {
  */
 async function useCubic(workload: Host, end: End): Promise<void> {
   const network = end.overlay.replace(/\d+$/, '0/24');
-  await workload.ip(`route replace ${network} dev eth0 proto kernel scope link src ${end.overlay} congctl cubic`);
-  await workload.ip(`-6 route replace ${end.overlay6.replace(/\d+$/, '/64')} dev eth0 proto kernel congctl cubic`);
+  await workload.ip(
+    `route replace ${network} dev eth0 proto kernel scope link src ${end.overlay} congctl cubic`,
+  );
+  await workload.ip(
+    `-6 route replace ${end.overlay6.replace(/\d+$/, '/64')} dev eth0 proto kernel metric 256 congctl cubic`,
+  );
 }
 
 /** Two hosts joined by an underlay of MTU 1550, and a workload's namespace for each, still without an interface. */
