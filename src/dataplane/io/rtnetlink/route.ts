@@ -66,7 +66,7 @@ export function removeRoute(netns: string, route: NewRoute): void {
   );
 }
 
-/** undefined when no route leads there. Throws NetlinkError, e.g. when `source` isn't an address of the host. */
+/** undefined when no route leads there, or none from `source`. Throws NetlinkError. */
 export function routeTo(netns: string, destination: string, source?: string): RouteResult | undefined {
   const to = ipBytes(destination);
   const from = source === undefined ? undefined : ipBytes(source);
