@@ -1,6 +1,26 @@
+/**
+ * Toward a workload: runs of one flow become one super-packet, so that they cross its stack as one. The work of
+ * the kernel's GRO, done over a batch.
+ */
 import type { Batch } from '../core/batch.js';
 import type { Path } from '../core/path.js';
-import type { NativePool } from './native.js';
+import {
+  CHECKSUM_UNFINISHED,
+  CHECKSUM_VERIFIED,
+  SEGMENT_TCP4,
+  SEGMENT_TCP6,
+  SEGMENT_UDP,
+} from '../core/pool.js';
+import * as checksums from '../wire/checksum.js';
+import * as ethernet from '../wire/ethernet.js';
+import * as ipv4 from '../wire/ipv4.js';
+import * as ipv6 from '../wire/ipv6.js';
+import * as tcp from '../wire/tcp.js';
+import * as udp from '../wire/udp.js';
+import * as candidate from './candidate.js';
+import { L4_IPV4, L4_IPV6, UDP_CHECKSUM } from './candidate.js';
+import { addon, type NativePool } from './native.js';
+import { OPEN_RUNS, Runs } from './runs.js';
 
 export interface CoalesceOptions {
   tcp4: boolean;
@@ -8,9 +28,224 @@ export interface CoalesceOptions {
   udp: boolean;
 }
 
-export class Coalescer {
-  constructor(_path: Path, _native?: NativePool) {}
+/** UDP_GRO_CNT_MAX; for TCP as well, whose super-packets have fewer but for tiny segments. */
+const MAX_SEGMENTS = 64;
+const MAX_IP_BYTES = 65_535;
+const IP = ethernet.HEADER;
+const SURE = CHECKSUM_VERIFIED | CHECKSUM_UNFINISHED;
 
-  /** Marks the runs of the batch that can be written as one super-packet; see DESIGN §5. */
-  coalesce(_batch: Batch, _options: CoalesceOptions): void {}
+export class Coalescer {
+  readonly #path: Path;
+  readonly #native: NativePool | undefined;
+  readonly #runs: Runs;
+  readonly #ends: Int32Array;
+  /** Of each open run: payload of its first packet, bytes of IP so far, the sequence number to come, and whether all have one IPv4 id. */
+  readonly #size = new Int32Array(OPEN_RUNS);
+  readonly #total = new Int32Array(OPEN_RUNS);
+  readonly #sequence = new Int32Array(OPEN_RUNS);
+  readonly #oneId = new Uint8Array(OPEN_RUNS);
+  /** The packets whose checksums are in question, what is to be summed of each, and the sums of their pseudo-headers. */
+  readonly #suspects: Int32Array;
+  readonly #starts: Int32Array;
+  readonly #lengths: Int32Array;
+  readonly #sums: Int32Array;
+  readonly #pseudo: Int32Array;
+
+  constructor(path: Path, native?: NativePool) {
+    const { packets } = path.pool;
+    this.#path = path;
+    this.#native = native;
+    this.#runs = new Runs(packets);
+    this.#ends = new Int32Array(packets);
+    this.#suspects = new Int32Array(packets);
+    this.#starts = new Int32Array(packets);
+    this.#lengths = new Int32Array(packets);
+    this.#sums = new Int32Array(packets);
+    this.#pseudo = new Int32Array(packets);
+  }
+
+  /**
+   * Brings runs together within the batch, keeping the order within each flow, and turns the headers of each run's first
+   * packet into those of the super-packet: the first is to be written whole, its `bundle` - 1 followers without their
+   * first `bundleSkip` bytes. Super-packets and whatever doesn't fit stay as they are.
+   *
+   * 1. Runs by their headers  2. Checksums nobody has verified yet, all in one call; only of packets in a run
+   * 3. Marks; a wrong checksum stays alone and parts its run
+   */
+  coalesce(batch: Batch, options: CoalesceOptions): void {
+    if (batch.count < 2) return;
+    const runs = this.#runs;
+    const kinds =
+      (options.tcp4 ? SEGMENT_TCP4 : 0) | (options.tcp6 ? SEGMENT_TCP6 : 0) | (options.udp ? SEGMENT_UDP : 0);
+    runs.begin();
+    for (let i = 0; i < batch.count; i++) this.#place(batch.packets[i], kinds);
+    if (runs.joined === 0) return;
+
+    runs.arrange(batch, this.#ends);
+    this.#verify(batch);
+    const { offload } = this.#path.pool;
+    for (let group = 0, at = 0; group < runs.groups; group++) {
+      const end = this.#ends[group];
+      if (end - at === 1) {
+        at = end;
+        continue;
+      }
+      while (at < end) {
+        let to = at;
+        while (to < end && (offload[batch.packets[to]] & SURE) !== 0) to++;
+        if (to - at > 1) this.#merge(batch, at, to);
+        at = to === at ? at + 1 : to;
+      }
+    }
+  }
+
+  /** Puts a packet into a run of its flow, at the start of one, or alone. */
+  #place(packet: number, kinds: number): void {
+    const { pool } = this.#path;
+    const runs = this.#runs;
+    const kind = candidate.examine(pool, packet);
+    if ((kind & kinds) === 0) {
+      // What belongs to no flow that is known here (a fragment, say) might belong to any.
+      if (kind === 0) runs.closeAll();
+      runs.alone(packet);
+      return;
+    }
+    const { view } = pool;
+    const at = pool.offset[packet];
+    const { key, payload } = candidate;
+    let run = runs.find(key);
+    while (run >= 0 && !candidate.sameFlow(view, pool.offset[runs.first[run]], at))
+      run = runs.find(key, run + 1);
+    if (run >= 0) {
+      if (candidate.mergeable && this.#fits(run, at, kind)) {
+        runs.join(run, packet);
+        this.#total[run] += payload;
+        this.#sequence[run] += payload;
+        if (candidate.ends || payload < this.#size[run] || runs.count[run] === MAX_SEGMENTS) runs.close(run);
+        return;
+      }
+      runs.close(run);
+    }
+    if (!candidate.mergeable || candidate.ends) {
+      runs.alone(packet);
+      return;
+    }
+    run = runs.open(key, packet);
+    this.#size[run] = payload;
+    this.#total[run] = pool.length[packet] - IP;
+    this.#sequence[run] = view.getInt32(at + candidate.l4 + 4) + payload;
+    this.#oneId[run] = 0;
+  }
+
+  /** Whether the examined packet at `at` continues its flow's run. */
+  #fits(run: number, at: number, kind: number): boolean {
+    const { pool } = this.#path;
+    const { view } = pool;
+    const { l4, payload } = candidate;
+    if (payload > this.#size[run] || this.#total[run] + payload > MAX_IP_BYTES) return false;
+    if (kind !== SEGMENT_UDP && view.getInt32(at + l4 + 4) !== this.#sequence[run]) return false;
+    const first = pool.offset[this.#runs.first[run]];
+    if (!candidate.sameHeaders(view, first, at, kind === SEGMENT_UDP)) return false;
+    if (l4 !== L4_IPV4) return true;
+    // Ids count up from the first, or (with DF, RFC 6864) are all equal, which the second packet decides.
+    const ahead = (view.getUint16(at + IP + 4) - view.getUint16(first + IP + 4)) & 0xffff;
+    const count = this.#runs.count[run];
+    if (count === 1 && ahead === 0 && ipv4.dontFragment(pool.bytes, at + IP)) this.#oneId[run] = 1;
+    return ahead === (this.#oneId[run] === 1 ? 0 : count);
+  }
+
+  /** Marks the packets of runs whose checksums are right as CHECKSUM_VERIFIED. */
+  #verify(batch: Batch): void {
+    const { pool } = this.#path;
+    let count = 0;
+    for (let group = 0, at = 0; group < this.#runs.groups; group++) {
+      const end = this.#ends[group];
+      if (end - at === 1) {
+        at = end;
+        continue;
+      }
+      for (; at < end; at++) {
+        const packet = batch.packets[at];
+        if ((pool.offload[packet] & SURE) !== 0) continue;
+        const l4 = l4Of(pool.bytes, pool.offset[packet]);
+        const length = pool.length[packet] - l4;
+        this.#suspects[count] = packet;
+        this.#starts[count] = pool.offset[packet] + l4;
+        this.#lengths[count] = length;
+        this.#pseudo[count++] = pseudoHeader(pool.bytes, pool.offset[packet], length);
+      }
+    }
+    if (count === 0) return;
+    const sums = this.#sums;
+    if (this.#native !== undefined) {
+      addon!.sums(this.#native.handle, this.#starts, this.#lengths, sums, count);
+    } else {
+      for (let i = 0; i < count; i++) sums[i] = checksums.sum(pool.bytes, this.#starts[i], this.#lengths[i]);
+    }
+    for (let i = 0; i < count; i++) {
+      if (checksums.fold(sums[i] + this.#pseudo[i]) === 0xffff) {
+        pool.offload[this.#suspects[i]] |= CHECKSUM_VERIFIED;
+      }
+    }
+  }
+
+  /** The packets [from, to) of the batch as one: headers and columns of the first. */
+  #merge(batch: Batch, from: number, to: number): void {
+    const { pool, counters } = this.#path;
+    const { bytes } = pool;
+    const first = batch.packets[from];
+    const at = pool.offset[first];
+    const l4 = l4Of(bytes, at);
+    const isUdp = protocolOf(bytes, at) === udp.PROTOCOL;
+    const headerLength = l4 + (isUdp ? udp.HEADER : tcp.headerLength(bytes, at + l4));
+    let length = headerLength;
+    for (let i = from; i < to; i++) length += pool.length[batch.packets[i]] - headerLength;
+
+    if (l4 === L4_IPV4) {
+      const before = ipv4.totalLength(bytes, at + IP);
+      const checksum = checksums.update16(ipv4.checksum(bytes, at + IP), before, length - IP);
+      ipv4.writeTotalLength(bytes, at + IP, length - IP);
+      ipv4.writeChecksum(bytes, at + IP, checksum);
+    } else {
+      ipv6.writePayloadLength(bytes, at + IP, length - L4_IPV6);
+    }
+    const seed = pseudoHeader(bytes, at, length - l4);
+    if (isUdp) {
+      bytes[at + l4 + 4] = (length - l4) >>> 8;
+      bytes[at + l4 + 5] = length - l4;
+      udp.writeChecksum(bytes, at + l4, seed);
+    } else {
+      const last = pool.offset[batch.packets[to - 1]];
+      bytes[at + l4 + 13] |= tcp.flags(bytes, last + l4) & (tcp.PSH | tcp.FIN);
+      tcp.writeChecksum(bytes, at + l4, seed);
+    }
+
+    pool.segment[first] = pool.length[first] - headerLength;
+    pool.offload[first] =
+      CHECKSUM_UNFINISHED | (isUdp ? SEGMENT_UDP : l4 === L4_IPV4 ? SEGMENT_TCP4 : SEGMENT_TCP6);
+    pool.checksumStart[first] = l4;
+    pool.checksumOffset[first] = isUdp ? UDP_CHECKSUM : tcp.CHECKSUM;
+    pool.headerLength[first] = headerLength;
+    pool.bundle[first] = to - from;
+    pool.bundleSkip[first] = headerLength;
+    counters.add('coalesced', to - from);
+  }
+}
+
+// Of packets that `examine` found mergeable:
+
+const isIpv4 = (bytes: Uint8Array, at: number): boolean => bytes[at + 12] === ethernet.IPV4 >> 8;
+
+const l4Of = (bytes: Uint8Array, at: number): number => (isIpv4(bytes, at) ? L4_IPV4 : L4_IPV6);
+
+const protocolOf = (bytes: Uint8Array, at: number): number =>
+  isIpv4(bytes, at) ? ipv4.protocol(bytes, at + IP) : ipv6.nextHeader(bytes, at + IP);
+
+/** Sum of the pseudo-header for `length` bytes of L4; the same for all packets of a run but for the length. */
+function pseudoHeader(bytes: Uint8Array, at: number, length: number): number {
+  const ip = at + IP;
+  const protocol = protocolOf(bytes, at);
+  return isIpv4(bytes, at)
+    ? checksums.pseudoHeader4(ipv4.source(bytes, ip), ipv4.destination(bytes, ip), protocol, length)
+    : checksums.pseudoHeader6(bytes, ip, protocol, length);
 }
