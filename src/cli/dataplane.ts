@@ -4,11 +4,14 @@ import type { Server } from 'node:http';
 import { ConfigError, OFFLOADS, type OffloadName, type UnderlayDevice } from '../dataplane/config.js';
 import { createDataplane } from '../dataplane/dataplane.js';
 import type { Logger } from '../dataplane/face.js';
+import type { LogLevel } from './choices.js';
 import { FAILED, Failure, USAGE } from './failure.js';
-import { createLogger, type LogLevel } from './log.js';
+import { createLogger } from './log.js';
 import { type Overrides, Running } from './running.js';
-import { claim, listen, socketPath } from './socket/place.js';
+import { listen, socketPath } from './socket/place.js';
 import { createControlServer } from './socket/server.js';
+
+const CLOSE_MS = 500;
 
 export interface DataplaneOptions {
   config: string;
@@ -23,20 +26,21 @@ export async function dataplane(options: DataplaneOptions): Promise<number> {
   if (options.underlayDevice !== undefined) overrides.device = options.underlayDevice;
   const logger = createLogger(options.logLevel);
   const signals = new Signals(logger);
-  const path = socketPath(options.socket);
-  await claim(path);
-
   const running = new Running(createDataplane({ logger }), options.config, overrides);
   const closing = new AbortController();
   const server = createControlServer(running, logger, closing.signal);
-  await running.dataplane.start();
+  const path = socketPath(options.socket);
+  await listen(server, path); // first, so that of two data planes that start at once only one goes on
   try {
+    await running.dataplane.start();
     if (!(await reload(running, logger))) return FAILED;
-    await listen(server, path);
     logger.info({ socket: path, pid: process.pid }, 'ready');
     signals.onReload(() => void reload(running, logger));
     logger.info({ signal: await signals.stop }, 'stopping');
     return 0;
+  } catch (error) {
+    logger.error({ err: error }, 'the data plane failed');
+    return FAILED;
   } finally {
     closing.abort();
     await close(server);
@@ -58,11 +62,13 @@ async function reload(running: Running, logger: Logger): Promise<boolean> {
   }
 }
 
+/** Answers that are under way get a moment to end. */
 async function close(server: Server): Promise<void> {
-  if (!server.listening) return;
   const closed = once(server, 'close');
   server.close();
+  const hard = setTimeout(() => server.closeAllConnections(), CLOSE_MS);
   await closed;
+  clearTimeout(hard);
 }
 
 /** The process's signals, from before anything is set up: a second request to stop doesn't wait for the first. */

@@ -1,10 +1,8 @@
 /** The data plane's log: JSON lines on stderr, or one readable line each when a person is looking. */
 import { destination, pino } from 'pino';
 import type { Logger } from '../dataplane/face.js';
+import type { LogLevel } from './choices.js';
 import { type Paint, painter, type Style } from './text/style.js';
-
-export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
 
 export function createLogger(level: LogLevel): Logger {
   const options = {

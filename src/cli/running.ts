@@ -22,6 +22,11 @@ export class Running {
   readonly #overrides: Overrides;
   #config: Config | null = null;
   #last: Promise<unknown> = Promise.resolve();
+  #setReady: () => void = () => {};
+  /** Resolves when a configuration runs. */
+  readonly ready = new Promise<void>((resolve) => {
+    this.#setReady = resolve;
+  });
 
   constructor(dataplane: Dataplane, file: string, overrides: Overrides = { offload: {} }) {
     this.dataplane = dataplane;
@@ -41,6 +46,7 @@ export class Running {
       const config = overridden(written, this.#overrides);
       const applied = await this.dataplane.apply(config);
       this.#config = config;
+      this.#setReady();
       return applied;
     });
   }

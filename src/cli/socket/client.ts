@@ -41,6 +41,16 @@ async function text(response: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
+/** The lines of a response as they come. */
+export async function* lines(response: IncomingMessage): AsyncGenerator<string, void, undefined> {
+  let rest = '';
+  for await (const chunk of response.setEncoding('utf8') as AsyncIterable<string>) {
+    const whole = (rest + chunk).split('\n');
+    rest = whole.pop() ?? '';
+    yield* whole;
+  }
+}
+
 function refusal(body: string, status: number): string {
   try {
     return (JSON.parse(body) as { error: { message: string } }).error.message;

@@ -38,7 +38,10 @@ const ROUTES: Readonly<Record<string, Readonly<Record<string, Handler>>>> = {
   },
 };
 
-/** `closing` ends the streams that are open, so that the server can close. */
+/**
+ * `closing` ends the streams that are open, so that the server can close. What is asked before a configuration
+ * runs is answered once one does.
+ */
 export function createControlServer(running: Running, logger: Logger, closing: AbortSignal): Server {
   return createServer((request, response) => {
     const gone = new AbortController();
@@ -66,6 +69,7 @@ async function answer(path: string, exchange: Exchange): Promise<void> {
     exchange.response.setHeader('allow', Object.keys(methods).join(', '));
     throw new Refusal(405, 'METHOD_NOT_ALLOWED', `${path} takes ${Object.keys(methods).join(' or ')}.`);
   }
+  await exchange.running.ready;
   const value = await handler(exchange);
   if (value !== undefined) sendJson(exchange.response, 200, value);
 }

@@ -1,0 +1,13 @@
+/** `viaduct check`: whether a configuration file is valid, without a data plane. */
+import { parseConfig } from '../dataplane/config.js';
+import { readConfigFile } from './running.js';
+
+/** Throws ConfigError, whose message lists the faults. */
+export async function check(file: string): Promise<number> {
+  const { networks } = parseConfig(await readConfigFile(file), file);
+  const sum = (key: 'endpoints' | 'remotes') => networks.reduce((total, each) => total + each[key].length, 0);
+  process.stdout.write(
+    `${file} is valid: ${networks.length} networks, ${sum('endpoints')} endpoints, ${sum('remotes')} remotes\n`,
+  );
+  return 0;
+}

@@ -1,0 +1,212 @@
+/** What `viaduct show` prints of each table, for people. */
+import {
+  type Applied,
+  DROPS,
+  type DropReason,
+  type EndpointRow,
+  type FdbRow,
+  type NeighbourRow,
+  type NetworkRow,
+  type Stats,
+  type Traffic,
+  type VtepRow,
+} from '../../dataplane/report.js';
+import type { Paint } from './style.js';
+import { type Column, renderTable } from './table.js';
+import { bitRate, bytes, duration, packetRate } from './units.js';
+
+export interface Context<T> {
+  paint: Paint;
+  /** also what is zero */
+  all: boolean;
+  /** while watching: what was there so many seconds ago */
+  before?: { value: T; seconds: number };
+}
+
+type View<T> = (value: T, context: Context<T>) => string;
+
+const columns = (...titles: string[]): Column[] => titles.map((title) => ({ title }));
+const numbers = (...titles: string[]): Column[] => titles.map((title) => ({ title, right: true }));
+
+const TRAFFIC = numbers('RX PACKETS', 'RX', 'TX PACKETS', 'TX');
+const RATES = numbers('RX/S', 'RX RATE', 'TX/S', 'TX RATE');
+
+export const networks: View<NetworkRow[]> = (rows, { paint }) =>
+  renderTable(
+    [
+      ...columns('NETWORK'),
+      ...numbers('VNI', 'MTU', 'ENDPOINTS', 'REMOTES'),
+      ...columns('LEARNING', 'VTEPS'),
+    ],
+    rows.map((row) => [
+      row.name,
+      String(row.vni),
+      String(row.mtu),
+      String(row.endpoints),
+      String(row.remotes),
+      row.learning ? 'yes' : 'no',
+      row.vteps.join(' ') || '-',
+    ]),
+    paint,
+  );
+
+export const endpoints: View<EndpointRow[]> = (rows, { paint, before }) => {
+  const traffic = trafficColumns<EndpointRow>((row) => `${row.netns} ${row.interface}`, before);
+  return renderTable(
+    [...columns('NETWORK', 'NETNS', 'INTERFACE', 'MAC', 'ADDRESSES'), ...numbers('MTU'), ...traffic.columns],
+    rows.map((row) => [
+      row.network,
+      row.netns,
+      row.interface,
+      row.mac,
+      row.addresses.join(' ') || '-',
+      String(row.mtu),
+      ...traffic.cells(row),
+    ]),
+    paint,
+  );
+};
+
+export const vteps: View<VtepRow[]> = (rows, { paint, before }) => {
+  const traffic = trafficColumns<VtepRow>((row) => row.address, before);
+  return renderTable(
+    [...columns('VTEP', 'UNDERLAY', 'NEXT HOP'), ...numbers('PATH MTU'), ...traffic.columns],
+    rows.map((row) => [
+      row.address,
+      row.underlay,
+      row.nextHop ?? '-',
+      String(row.pathMtu),
+      ...traffic.cells(row),
+    ]),
+    paint,
+  );
+};
+
+export const fdb: View<FdbRow[]> = (rows, { paint }) =>
+  renderTable(
+    [...columns('NETWORK'), ...numbers('VNI'), ...columns('MAC', 'KIND', 'VIA', 'ORIGIN'), ...numbers('AGE')],
+    rows.map((row) => [
+      row.network,
+      String(row.vni),
+      row.mac,
+      row.kind,
+      row.via,
+      row.origin,
+      row.ageSeconds === null ? '-' : duration(row.ageSeconds),
+    ]),
+    paint,
+  );
+
+export const neighbours: View<NeighbourRow[]> = (rows, { paint }) =>
+  renderTable(
+    columns('NETWORK', 'ADDRESS', 'MAC'),
+    rows.map((row) => [row.network, row.address, row.mac]),
+    paint,
+  );
+
+export const drops: View<Record<DropReason, number>> = (value, { paint, all, before }) => {
+  const shown = DROPS.filter(([reason]) => all || (value[reason] ?? 0) > 0);
+  if (shown.length === 0) return 'No packet was dropped.\n';
+  const rate = perSecond(value, before);
+  return renderTable(
+    [...columns('REASON'), ...numbers('PACKETS', ...rate.title), ...columns('MEANING')],
+    shown.map(([reason, sentence]) => [
+      reason,
+      String(value[reason] ?? 0),
+      ...rate.cell(reason),
+      paint('dim', sentence),
+    ]),
+    paint,
+  );
+};
+
+export const counters: View<Record<string, number>> = (value, { paint, before }) => {
+  const rate = perSecond(value, before);
+  return renderTable(
+    [...columns('COUNTER'), ...numbers('VALUE', ...rate.title)],
+    Object.entries(value).map(([name, count]) => [name, String(count), ...rate.cell(name)]),
+    paint,
+  );
+};
+
+export const stats: View<Stats> = (value, { paint }) => {
+  const { underlay } = value;
+  const on = (wanted: boolean) =>
+    Object.entries(underlay.offloads)
+      .filter(([, used]) => used === wanted)
+      .map(([name]) => name)
+      .join(' ') || '-';
+  const dropped = Object.values(value.drops).reduce((sum, count) => sum + count, 0);
+  const running = (Date.now() - Date.parse(value.startedAt)) / 1000;
+  const pairs: [string, string][] = [
+    ['started', `${value.startedAt} (${duration(running)} ago)`],
+    ['underlay', `${underlay.kind}, ${underlay.addresses.join(' ')} port ${underlay.port}`],
+    ['underlay MTU', `${underlay.mtu} bytes`],
+    ['offloads on', on(true)],
+    ['offloads off', on(false)],
+    ['engines', String(value.engines)],
+    ['configuration', `generation ${value.generation}`],
+    ['endpoints', `${value.endpoints.length}${trafficText(value.endpoints)}`],
+    ['VTEPs', `${value.vteps.length}${trafficText(value.vteps)}`],
+    ['packets', `${value.counters.rxPackets} received, ${value.counters.txPackets} sent, ${dropped} dropped`],
+  ];
+  const width = Math.max(...pairs.map(([name]) => name.length));
+  return pairs.map(([name, text]) => `${paint('bold', name.padEnd(width))}  ${text}\n`).join('');
+};
+
+/** One line of what an apply did. */
+export function appliedText(applied: Applied): string {
+  const { networks: n, endpoints: e, fdb: f } = applied;
+  if (!applied.changed) return `nothing to change (generation ${applied.generation})`;
+  return [
+    `generation ${applied.generation} in ${Math.round(applied.milliseconds)} ms:`,
+    `networks +${n.added} -${n.removed} ~${n.changed},`,
+    `endpoints +${e.added} -${e.removed}, fdb +${f.added} -${f.removed}`,
+  ].join(' ');
+}
+
+function trafficText(rows: readonly Traffic[]): string {
+  const sum = (field: keyof Traffic) => rows.reduce((total, row) => total + row[field], 0);
+  return rows.length === 0 ? '' : `, ${bytes(sum('rxBytes'))} received, ${bytes(sum('txBytes'))} sent`;
+}
+
+/** Totals, or rates while there is something to compare with. */
+function trafficColumns<T extends Traffic>(
+  key: (row: T) => string,
+  before: { value: T[]; seconds: number } | undefined,
+): { columns: Column[]; cells: (row: T) => string[] } {
+  if (before === undefined) {
+    const cells = (row: T) => [
+      String(row.rxPackets),
+      bytes(row.rxBytes),
+      String(row.txPackets),
+      bytes(row.txBytes),
+    ];
+    return { columns: TRAFFIC, cells };
+  }
+  const old = new Map(before.value.map((row) => [key(row), row]));
+  const cells = (row: T) => {
+    const then = old.get(key(row));
+    const rate = (field: keyof Traffic) =>
+      Math.max(0, (row[field] - (then?.[field] ?? row[field])) / before.seconds);
+    return [
+      packetRate(rate('rxPackets')),
+      bitRate(rate('rxBytes')),
+      packetRate(rate('txPackets')),
+      bitRate(rate('txBytes')),
+    ];
+  };
+  return { columns: RATES, cells };
+}
+
+function perSecond<T extends Record<string, number>>(
+  value: T,
+  before: { value: T; seconds: number } | undefined,
+): { title: string[]; cell: (name: string) => string[] } {
+  if (before === undefined) return { title: [], cell: () => [] };
+  const cell = (name: string) => {
+    const then = before.value[name] ?? 0;
+    return [Math.max(0, ((value[name] ?? 0) - then) / before.seconds).toFixed(0)];
+  };
+  return { title: ['PER SECOND'], cell };
+}
