@@ -2,6 +2,7 @@
 // Arguments name steps (lint unit system sanitize smoke); none: the first three. Expects that all is built.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { stripVTControlCharacters } from 'node:util';
 
 const node = process.execPath;
 const ava = ['node_modules/ava/entrypoints/cli.mjs'];
@@ -58,8 +59,7 @@ async function check(name, command, args) {
 async function tests(name, args, env) {
   console.log(`\n── ${name}`);
   const { code, text } = await show(node, [...ava, ...args], env);
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are what it takes out
-  const plain = text.replace(/\x1b\[[0-9;]*m/g, '');
+  const plain = stripVTControlCharacters(text);
   const sum = (pattern) =>
     [...plain.matchAll(pattern)].reduce((total, [, count]) => total + Number(count), 0);
   const passed = plain.match(/^ *[✔√] /gm)?.length ?? 0;
