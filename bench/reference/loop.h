@@ -70,3 +70,5 @@ void checksum_prepare(unsigned n);
 unsigned checksum_pass(void);
 void segment_prepare(unsigned n);
 unsigned segment_pass(void);
+void coalesce_prepare(unsigned n);
+unsigned coalesce_pass(void);

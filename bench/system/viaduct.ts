@@ -14,8 +14,20 @@ const command = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
 export const DEVICES = ['tunnel', 'udp'] as const;
 export type Device = (typeof DEVICES)[number];
 
+/** What these benches write of a configuration file. */
+export interface Written {
+  underlay: { address: string; port: number; device: string };
+  networks: {
+    name: string;
+    vni: number;
+    vteps: string[];
+    endpoints: { netns: string; interface: string; mac: string; addresses: string[] }[];
+    remotes: { mac: string; addresses: string[]; vtep: string }[];
+  }[];
+}
+
 /** The configuration of one end: its workload here, the other's there. */
-export function configure(end: End, device: string, netns: string): object {
+export function configure(end: End, device: string, netns: string): Written {
   const peer = other(end);
   const endpoint = {
     ...{ netns, interface: 'eth0', mac: end.mac },
