@@ -27,4 +27,6 @@ if (!run('make', '-s', '-C', 'native')) {
   );
   console.error('viaduct: without it only the dgram underlay and the in-memory device work.');
 }
+const { jsonSchema } = await import('./dist/src/dataplane/config.js');
+writeFileSync('dist/config.schema.json', `${JSON.stringify(jsonSchema(), null, 2)}\n`);
 writeFileSync('dist/.built', '');

@@ -7,7 +7,7 @@ export async function check(file: string): Promise<number> {
   const { networks } = parseConfig(await readConfigFile(file), file);
   const sum = (key: 'endpoints' | 'remotes') => networks.reduce((total, each) => total + each[key].length, 0);
   process.stdout.write(
-    `${file} is valid: ${networks.length} networks, ${sum('endpoints')} endpoints, ${sum('remotes')} remotes\n`,
+    `${file} is valid (networks: ${networks.length}, endpoints: ${sum('endpoints')}, remotes: ${sum('remotes')})\n`,
   );
   return 0;
 }

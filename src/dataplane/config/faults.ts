@@ -12,9 +12,9 @@ const KINDS: Readonly<Record<string, string>> = {
 };
 
 /** Keys that a later version will know. */
-const COMING: Readonly<Record<string, string>> = {
-  services: 'not supported yet: virtual services come with a later version; leave the key out',
-};
+const COMING = new Map([
+  ['services', 'not supported yet: virtual services come with a later version; leave the key out'],
+]);
 
 /** `['networks', 0, 'vni']` → `networks[0].vni`. */
 export function pathText(path: readonly PropertyKey[]): string {
@@ -39,7 +39,9 @@ export function schemaFaults(issues: readonly Issue[], base: readonly PropertyKe
   for (const issue of issues) {
     const path = [...base, ...issue.path];
     if (issue.code === 'unrecognized_keys') {
-      faults.push(...issue.keys.map((key) => `${pathText([...path, key])}: ${COMING[key] ?? 'unknown key'}`));
+      faults.push(
+        ...issue.keys.map((key) => `${pathText([...path, key])}: ${COMING.get(key) ?? 'unknown key'}`),
+      );
       continue;
     }
     const at = pathText(path);
