@@ -50,6 +50,8 @@ struct addon {
 struct addon *arguments(napi_env env, napi_callback_info info, size_t count, napi_value *argv);
 
 bool int_argument(napi_env env, napi_value value, const char *name, int32_t *out);
+/** 32 bits, given as a signed or an unsigned number. */
+bool mask_argument(napi_env env, napi_value value, const char *name, uint32_t *out);
 bool int32s_argument(napi_env env, napi_value value, const char *name, int32_t **data, size_t *length);
 bool bytes_argument(napi_env env, napi_value value, const char *name, uint8_t **data, size_t *length);
 /** A string without NUL that fits into `size` bytes with its terminator. */

@@ -19,8 +19,28 @@ static bool refuse(napi_env env, const char *name, const char *want) {
   return false;
 }
 
+/* napi_get_value_int32() would make 0 of NaN and wrap the rest: descriptor 0 is somebody's. */
+static bool integer(napi_env env, napi_value value, const char *name, double least, double most, double *out) {
+  if (napi_get_value_double(env, value, out) != napi_ok) return refuse(env, name, "a number");
+  if (*out >= least && *out <= most && *out == (double)(int64_t)*out) return true;
+  char message[128];
+  snprintf(message, sizeof message, "%s must be an integer from %.0f to %.0f", name, least, most);
+  napi_throw_range_error(env, "ERR_OUT_OF_RANGE", message);
+  return false;
+}
+
 bool int_argument(napi_env env, napi_value value, const char *name, int32_t *out) {
-  return napi_get_value_int32(env, value, out) == napi_ok || refuse(env, name, "a number");
+  double number;
+  if (!integer(env, value, name, INT32_MIN, INT32_MAX, &number)) return false;
+  *out = (int32_t)number;
+  return true;
+}
+
+bool mask_argument(napi_env env, napi_value value, const char *name, uint32_t *out) {
+  double number;
+  if (!integer(env, value, name, INT32_MIN, UINT32_MAX, &number)) return false;
+  *out = (uint32_t)(int64_t)number;
+  return true;
 }
 
 bool int32s_argument(napi_env env, napi_value value, const char *name, int32_t **data, size_t *length) {
@@ -74,7 +94,10 @@ struct pool *pool_argument(napi_env env, struct addon *addon, napi_value value) 
 }
 
 static bool option(napi_env env, napi_value options, const char *name, napi_value *value) {
-  return napi_get_named_property(env, options, name, value) == napi_ok || refuse(env, "options", "an object");
+  napi_valuetype type;
+  return (napi_typeof(env, options, &type) == napi_ok && type == napi_object &&
+          napi_get_named_property(env, options, name, value) == napi_ok) ||
+         refuse(env, "options", "an object");
 }
 
 bool int_option(napi_env env, napi_value options, const char *name, int32_t *out) {

@@ -37,10 +37,11 @@ napi_value call_ethtool(napi_env env, napi_callback_info info) {
   napi_value argv[4];
   char netns[NETNS_PATH_BYTES];
   char name[IFNAMSIZ] = {0};
-  int32_t command, set;
+  int32_t command;
+  uint32_t value;
   if (arguments(env, info, 4, argv) == NULL || !string_argument(env, argv[0], "netns", netns, sizeof netns) ||
       !string_argument(env, argv[1], "name", name, sizeof name) ||
-      !int_argument(env, argv[2], "command", &command) || !int_argument(env, argv[3], "value", &set)) {
+      !int_argument(env, argv[2], "command", &command) || !mask_argument(env, argv[3], "value", &value)) {
     return NULL;
   }
   if (!has_one_value(command)) {
@@ -49,7 +50,6 @@ napi_value call_ethtool(napi_env env, napi_callback_info info) {
   }
   struct failure failure = {0};
   struct netns place;
-  uint32_t value = (uint32_t)set;
   int result = -1;
   if (netns_enter(&place, netns, &failure) == 0) {
     result = command_value(name, command, &value, &failure);

@@ -142,16 +142,17 @@ static int subscribe(int32_t protocol, uint32_t groups, struct failure *failure)
 napi_value call_netlinkSubscribe(napi_env env, napi_callback_info info) {
   napi_value argv[3];
   char netns[NETNS_PATH_BYTES];
-  int32_t protocol, groups;
+  int32_t protocol;
+  uint32_t groups;
   if (arguments(env, info, 3, argv) == NULL || !string_argument(env, argv[0], "netns", netns, sizeof netns) ||
-      !int_argument(env, argv[1], "protocol", &protocol) || !int_argument(env, argv[2], "groups", &groups)) {
+      !int_argument(env, argv[1], "protocol", &protocol) || !mask_argument(env, argv[2], "groups", &groups)) {
     return NULL;
   }
   struct failure failure = {0};
   struct netns place;
   int fd = -1;
   if (netns_enter(&place, netns, &failure) == 0) {
-    fd = subscribe(protocol, (uint32_t)groups, &failure);
+    fd = subscribe(protocol, groups, &failure);
     netns_leave(&place);
   }
   return fd < 0 ? throw_failure(env, &failure, NULL) : number(env, fd);
