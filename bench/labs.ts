@@ -1,12 +1,13 @@
 /** Every lab that a bench opens is closed again: at the end, after a failure, on SIGINT and SIGTERM. */
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Lab, run } from '../src/cli/lab/lab.js';
 
-/** Namespaces are called vb<pid>…, so that a later run finds what a killed one left. */
+/** Namespaces are called vb<pid>x…, the directory viaduct-bench-<pid>, so that a later run finds what a killed one left. */
 const PREFIX = 'vb';
+const SCRATCH = 'viaduct-bench-';
 
 const open = new Set<Lab>();
 let count = 0;
@@ -20,7 +21,9 @@ export function openLab(): Lab {
 
 /** A directory for configuration files and sockets, removed with the labs. */
 export async function scratchDirectory(): Promise<string> {
-  return (scratch ??= await mkdtemp(join(tmpdir(), 'viaduct-bench-')));
+  scratch ??= join(tmpdir(), `${SCRATCH}${process.pid}`);
+  await mkdir(scratch, { recursive: true, mode: 0o755 });
+  return scratch;
 }
 
 export async function closeLab(lab: Lab): Promise<void> {
@@ -49,15 +52,22 @@ async function endProcesses(netns: string): Promise<void> {
   }
 }
 
+/** Whether a process of this number is there still. */
+const lives = (pid: string | undefined) => pid !== undefined && existsSync(`/proc/${pid}`);
+
 /** Removes what a bench that was killed outright has left. */
 export async function sweep(): Promise<void> {
   const { stdout } = await run('ip', ['netns', 'list'], { check: false });
   for (const line of stdout.split('\n')) {
     const [name = ''] = line.split(' ');
-    const pid = new RegExp(`^${PREFIX}(\\d+)x`).exec(name)?.[1];
-    if (pid === undefined || existsSync(`/proc/${pid}`)) continue;
+    const left = new RegExp(`^${PREFIX}(\\d+)x`).exec(name);
+    if (left === null || lives(left[1])) continue;
     await endProcesses(name);
     await run('ip', ['netns', 'delete', name], { check: false });
+  }
+  for (const name of await readdir(tmpdir())) {
+    const left = new RegExp(`^${SCRATCH}(\\d+)$`).exec(name);
+    if (left !== null && !lives(left[1])) await rm(join(tmpdir(), name), { recursive: true, force: true });
   }
 }
 
