@@ -2,6 +2,7 @@
 import {
   CHECKSUM_UNFINISHED,
   type Pool,
+  SEGMENT_ANY,
   SEGMENT_ECN,
   SEGMENT_TCP4,
   SEGMENT_TCP6,
@@ -16,6 +17,8 @@ import * as udp from '../wire/udp.js';
 
 const UDP_CHECKSUM = 6;
 const MAX_IP_BYTES = 65_535;
+/** Extension headers could be long, and each segment would repeat them. */
+const MAX_HEADER_BYTES = 512;
 /** In the word of TCP's flags. */
 const ENDS = tcp.PSH | tcp.FIN;
 
@@ -64,8 +67,10 @@ export class SegmentHeaders {
     this.#l4 = l4;
     this.#isTcp = (offload & SEGMENT_UDP) === 0;
     const field = this.#isTcp ? tcp.CHECKSUM : UDP_CHECKSUM;
-    if (this.segment <= 0 || (offload & CHECKSUM_UNFINISHED) === 0) return false;
-    if (headerLength >= length || pool.checksumOffset[packet] !== field) return false;
+    if (this.segment <= 0 || (offload & SEGMENT_ANY) === 0) return false;
+    if ((offload & CHECKSUM_UNFINISHED) === 0) return false;
+    if (headerLength >= length || headerLength > MAX_HEADER_BYTES) return false;
+    if (pool.checksumOffset[packet] !== field) return false;
 
     // The tags are looked for within the headers, so what is read here lies in the packet.
     if (headerLength < prefix + ethernet.HEADER) return false;
@@ -119,7 +124,7 @@ export class SegmentHeaders {
       this.#lastFlags = this.#flags | (flags & ENDS);
       const rest = checksums.sum(bytes, l4 + 14, 2, checksums.sum(bytes, l4 + 8, 4, seed));
       const ends = checksums.sum(bytes, l4 + 18, this.headerLength - this.#l4 - 18, rest);
-      this.#l4Sum = checksums.sum(bytes, l4, 4, checksums.fold(ends + ((bytes[l4 + 12] << 8) | 0)));
+      this.#l4Sum = checksums.sum(bytes, l4, 4, checksums.fold(ends + (bytes[l4 + 12] << 8)));
       bytes[l4 + 13] = this.#flags;
     } else {
       this.#l4Sum = checksums.sum(bytes, l4, 4, seed);

@@ -64,11 +64,11 @@ export function readTunnelHeader(pool: Pool, packet: number): boolean {
   const tunnel = gso & GSO_UDP_TUNNEL;
   if (!readCommon(pool, packet, gso & ~GSO_UDP_TUNNEL)) return false;
   // What the kernel found valid is the outer checksum, unless it says that it means both.
-  if ((pool.virtio.getUint8(at) & UDP_TUNNEL_CSUM) === 0) pool.offload[packet]! &= ~CHECKSUM_VERIFIED;
+  if ((pool.virtio.getUint8(at) & UDP_TUNNEL_CSUM) === 0) pool.offload[packet] &= ~CHECKSUM_VERIFIED;
   if (tunnel === 0) return true;
   const outer = pool.virtio.getUint16(at + OUTER_TH, true);
   const inner = pool.virtio.getUint16(at + INNER_NH, true);
-  return tunnel !== GSO_UDP_TUNNEL && inner >= outer + 8 && pool.checksumStart[packet]! >= inner + 20;
+  return tunnel !== GSO_UDP_TUNNEL && inner >= outer + 8 && pool.checksumStart[packet] >= inner + 20;
 }
 
 function readCommon(pool: Pool, packet: number, gso: number): boolean {
@@ -81,7 +81,7 @@ function readCommon(pool: Pool, packet: number, gso: number): boolean {
   }
   const start = pool.virtio.getUint16(at + CSUM_START, true);
   const offset = pool.virtio.getUint16(at + CSUM_OFFSET, true);
-  const length = pool.length[packet]!;
+  const length = pool.length[packet];
   if (start < ETHERNET_BYTES + 20 || start + offset + 2 > length) return false;
   pool.offload[packet] = CHECKSUM_UNFINISHED;
   pool.checksumStart[packet] = start;
@@ -102,7 +102,7 @@ function readCommon(pool: Pool, packet: number, gso: number): boolean {
     bits = type === GSO_TCPV4 ? SEGMENT_TCP4 : SEGMENT_TCP6;
     if (gso !== type) bits |= SEGMENT_ECN;
     // hdr_len is only how much of the frame lay in one piece; the true length follows from TCP's data offset.
-    const words = pool.bytes[pool.offset[packet]! + start + 12]! >> 4;
+    const words = pool.bytes[pool.offset[packet] + start + 12] >> 4;
     if (words < 5) return false;
     headerLength = start + 4 * words;
   }
@@ -129,7 +129,7 @@ export function writeTunnelHeader(pool: Pool, packet: number, outerLength: numbe
   const at = packet * VIRTIO_BYTES;
   pool.virtio.setInt32(at + 12, 0, true);
   pool.virtio.setInt32(at + 16, 0, true);
-  if (pool.segment[packet] === 0 || pool.checksumStart[packet]! < outerLength) {
+  if (pool.segment[packet] === 0 || pool.checksumStart[packet] < outerLength) {
     writeCommon(pool, packet, 0);
     pool.virtio.setInt32(at + OUTER_TH, 0, true);
     return;
@@ -137,10 +137,10 @@ export function writeTunnelHeader(pool: Pool, packet: number, outerLength: numbe
   writeCommon(pool, packet, outerIpv6 ? GSO_UDP_TUNNEL_IPV6 : GSO_UDP_TUNNEL_IPV4);
   const outer = outerLength - 16;
   // A checksum in the outer UDP header (then that of the pseudo-header alone) asks for one in each segment.
-  if (pool.view.getUint16(pool.offset[packet]! + outer + UDP_CHECKSUM_AT) !== 0)
+  if (pool.view.getUint16(pool.offset[packet] + outer + UDP_CHECKSUM_AT) !== 0)
     pool.virtio.setUint8(at, NEEDS_CSUM | UDP_TUNNEL_CSUM);
   let inner = outerLength + ETHERNET_BYTES;
-  for (let tags = 0; tags < 2 && isTag(pool, pool.offset[packet]! + inner - 2); tags++) inner += 4;
+  for (let tags = 0; tags < 2 && isTag(pool, pool.offset[packet] + inner - 2); tags++) inner += 4;
   pool.virtio.setUint16(at + OUTER_TH, outer, true);
   pool.virtio.setUint16(at + INNER_NH, inner, true);
 }
@@ -153,8 +153,8 @@ function isTag(pool: Pool, at: number): boolean {
 
 function writeCommon(pool: Pool, packet: number, tunnel: number): void {
   const at = packet * VIRTIO_BYTES;
-  const offload = pool.offload[packet]!;
-  const segment = pool.segment[packet]!;
+  const offload = pool.offload[packet];
+  const segment = pool.segment[packet];
   if ((offload & CHECKSUM_UNFINISHED) === 0) {
     pool.virtio.setInt32(at, (offload & CHECKSUM_VERIFIED) !== 0 ? DATA_VALID : 0, true);
     pool.virtio.setInt32(at + 4, 0, true);
@@ -168,9 +168,9 @@ function writeCommon(pool: Pool, packet: number, tunnel: number): void {
       tunnel |
       ((offload & SEGMENT_TCP4) !== 0 ? GSO_TCPV4 : (offload & SEGMENT_TCP6) !== 0 ? GSO_TCPV6 : GSO_UDP_L4) |
       ((offload & SEGMENT_ECN) !== 0 ? GSO_ECN : 0);
-    headerLength = pool.headerLength[packet]!;
+    headerLength = pool.headerLength[packet];
   }
   pool.virtio.setInt32(at, NEEDS_CSUM | (gso << 8) | (headerLength << 16), true);
-  pool.virtio.setInt32(at + 4, (gso === 0 ? 0 : segment) | (pool.checksumStart[packet]! << 16), true);
-  pool.virtio.setInt32(at + 8, pool.checksumOffset[packet]!, true);
+  pool.virtio.setInt32(at + 4, (gso === 0 ? 0 : segment) | (pool.checksumStart[packet] << 16), true);
+  pool.virtio.setInt32(at + 8, pool.checksumOffset[packet], true);
 }
