@@ -16,7 +16,10 @@ import {
   SENDER_PORT,
 } from '../../src/dataplane/core/pool.js';
 import { type DgramOptions, DgramUnderlay } from '../../src/dataplane/io/dgram.js';
+import { Segmenter } from '../../src/dataplane/io/segment.js';
 import { readSockaddr, SOCKADDR_BYTES, writeSockaddr } from '../../src/dataplane/io/sockaddr.js';
+import { ACK, build, frame, PSH, segments } from './frames.js';
+import { putSuper } from './pools.js';
 
 const hasIpv6 = Object.values(networkInterfaces()).some((list) =>
   list?.some(({ address }) => address === '::1'),
@@ -257,6 +260,27 @@ test('super-packets are split and checksums finished before they leave', async (
   const got = await receive(b, 4);
   t.deepEqual(got.map(({ bytes }) => bytes[0]).sort(), [1, 2, 3, 7]);
   t.deepEqual(finished, [7, 8]);
+  await closed(t, a, b);
+});
+
+test('a super-packet crosses as the finished packets that it stands for', async (t) => {
+  const b = await open(['127.0.0.1']);
+  let segmenter: Segmenter | undefined;
+  const a = await open(['127.0.0.1'], {
+    segmenter: { segment: (packet, out, prefix) => segmenter!.segment(packet, out, prefix) },
+  });
+  segmenter = new Segmenter(a.path);
+  writeSockaddr(a.vteps, 0, '127.0.0.1', b.device.port);
+  const vxlan = [8, 0, 0, 0, 0, 0, 42, 0];
+  const whole = frame({ payload: Array.from({ length: 20_500 }, (_, i) => i & 255), tcpFlags: ACK | PSH });
+  const packet = putSuper(a.path.pool, whole, 1400, vxlan);
+  a.path.pool.vtep[packet] = 0;
+  transmit(a, [packet]);
+  const got = await receive(b, 15);
+  t.deepEqual(
+    got.map(({ bytes }) => bytes),
+    segments(whole, 1400, false).map((part) => Uint8Array.from([...vxlan, ...build(part)])),
+  );
   await closed(t, a, b);
 });
 

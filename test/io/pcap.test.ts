@@ -22,7 +22,7 @@ const newFile = (bytes?: Uint8Array) => {
 const clock = () => 1_700_000_000_123_456;
 const newPath = (slots = 8) => new Path(new Pool(slots), new Counters(1, 1));
 
-/** Broadcast frames of IPv4 and UDP with a correct header, so that a decoder has nothing to complain of. */
+/** A broadcast frame of a type that no decoder knows, so that none can complain of its payload. */
 function frameOf(length: number, value: number): Uint8Array {
   const frame = new Uint8Array(length).fill(value);
   frame.set([255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 1, 0x88, 0xb5]); // an EtherType for experiments
