@@ -85,7 +85,8 @@ program
   .command('demo')
   .description("two hosts in network namespaces, measured beside the kernel's vxlan")
   .option('--json', 'figures as JSON, without the view')
-  .action(async (options) => finish((await import('./demo/demo.js')).demo({ json: options.json === true })));
+  .option('--seconds <n>', 'of each throughput measurement, 4 otherwise', whole)
+  .action(async (options) => finish((await import('./demo/demo.js')).demo(options)));
 
 program
   .command('schema')

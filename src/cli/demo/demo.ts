@@ -14,9 +14,9 @@ import { Screen } from './view/screen.js';
 
 export interface DemoOptions {
   /** one JSON document on stdout instead of a screen; notes go to stderr */
-  json: boolean;
+  json?: boolean;
   /** of each throughput measurement, 4 otherwise */
-  seconds?: number;
+  seconds?: number | string;
 }
 
 const SIGNALS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
@@ -41,9 +41,10 @@ export async function demo(options: DemoOptions): Promise<number> {
   };
   for (const signal of SIGNAL_NAMES) process.on(signal, stop);
   onOutsideSignal(stop);
-  process.stdout.on('error', () => stop('SIGHUP'));
+  // A reader that has had enough is no reason to leave without cleaning up.
+  process.stdout.removeAllListeners('error').on('error', () => stop('SIGHUP'));
 
-  const seconds = options.seconds ?? 4;
+  const seconds = Math.min(60, Number(options.seconds ?? 4));
   const picture = blank();
   const say = (line: string) => (options.json ? console.error(line) : console.log(line));
   const screen = options.json || !process.stdout.isTTY ? undefined : show(picture);
