@@ -69,6 +69,14 @@ function newest(path) {
 const run = (command, args, env = {}) =>
   spawnSync(command, args, { stdio: ['ignore', 2, 2], env: { ...process.env, ...env } }).status === 0;
 
+/** The same for a command that talks much: what it said is shown only when it fails. */
+function runQuietly(command, args, env) {
+  const options = { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env }, encoding: 'utf8' };
+  const { status, stdout, stderr } = spawnSync(command, args, { ...options, maxBuffer: 64 << 20 });
+  if (status !== 0) console.error(`${stdout ?? ''}${stderr ?? ''}`.trim().split('\n').slice(-20).join('\n'));
+  return status === 0;
+}
+
 function installDebian(missing, must) {
   const packages = [...new Set(missing.map(([, name]) => name))].join(' ');
   const vital = missing.some(([file]) => must.includes(file));
@@ -82,7 +90,7 @@ function installDebian(missing, must) {
   say(`installing Debian packages: ${packages}`);
   // RUNLEVEL=1 keeps a freshly installed nginx from being started as a service.
   const env = { DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };
-  const apt = (...args) => run('apt-get', ['-qq', '-o', 'DPkg::Lock::Timeout=400', ...args], env);
+  const apt = (...args) => runQuietly('apt-get', ['-qq', '-o', 'DPkg::Lock::Timeout=400', ...args], env);
   const get = () => apt('-o', 'Dpkg::Use-Pty=0', ...install.split(' ').slice(1));
   const listed = present('/var/lib/apt/lists') && readdirSync('/var/lib/apt/lists').some(isPackageList);
   if ((listed && get()) || (apt('update') && get())) return;
