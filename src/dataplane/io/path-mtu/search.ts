@@ -58,6 +58,8 @@ export class PathSearch {
   /** largest size known to pass, smallest known not to */
   #low = 0;
   #high = 0;
+  /** size that a router named during the search */
+  #named = 0;
   /** sizes of the volley that may still be answered */
   #pending: number[] = [];
   #resent = false;
@@ -144,16 +146,22 @@ export class PathSearch {
   }
 
   #verifyTimeout(now: number): void {
-    if (this.#hintPassed) this.#settle(this.#hint, now);
+    if (this.#hintPassed) this.#believe(now);
     else if (this.#attempts < ATTEMPTS) this.#attempt(now);
     else if (this.#alive) this.#searchDown(now);
     else this.#silence(now);
   }
 
+  /** The size that a router named passes, and the full one was lost. Should that have been chance, the next round mends it. */
+  #believe(now: number): void {
+    this.#settle(this.#hint, now);
+    this.#raiseAt = now;
+  }
+
   /** Small echoes are answered, those of the full size aren't. */
   #searchDown(now: number): void {
     const high = this.#hint > 0 ? this.#hint + 1 : this.mtu;
-    this.#search(Math.min(this.#minimum, high - 1), high, now);
+    this.#search(Math.min(this.#minimum, this.mtu), high, now);
   }
 
   /** Nothing is answered: a router's word is all that may count. */
@@ -177,6 +185,7 @@ export class PathSearch {
     this.#phase = 'search';
     this.#low = low;
     this.#high = high;
+    this.#named = 0;
     if (high === this.mtu) this.#next(now);
     else this.#volley([high - 1], now);
   }
@@ -216,12 +225,11 @@ export class PathSearch {
     if (this.#pending.length === 0) this.#next(now);
   }
 
-  /** A router's word during the search. */
+  /** A router's word during the search: true if that size passes and one byte more doesn't. */
   #narrow(size: number, now: number): void {
-    if (size < this.#low || size + 1 >= this.#high) return;
-    this.#high = size + 1;
-    if (size > this.#low) this.#volley([size], now);
-    else this.#next(now);
+    if (size === this.#named || size < this.#low || size + 1 >= this.#high) return;
+    this.#named = size;
+    this.#volley(size > this.#low ? [size, size + 1] : [size + 1], now);
   }
 
   #settle(mtu: number, now: number): void {
