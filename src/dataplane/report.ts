@@ -1,11 +1,12 @@
 /** What a data plane says of itself: the rows of `viaduct show`, the same over the control socket and in the library. */
 import type { EngineCounter } from './core/counters.js';
 import type { DropReason } from './core/drops.js';
-import type { Hop } from './core/tracer.js';
 
 export type { EngineCounter } from './core/counters.js';
 export { DROPS, type DropReason, dropSentence } from './core/drops.js';
+export type { FilterInstruction } from './core/filter.js';
 export type { Hop } from './core/tracer.js';
+export type { CapturedFrame, TraceEvent, WatchOptions } from './core/watch.js';
 export { pcapHeader, pcapRecord } from './io/pcap.js';
 
 export interface Traffic {
@@ -87,40 +88,4 @@ export interface Applied {
   endpoints: { added: number; removed: number };
   fdb: { added: number; removed: number };
   milliseconds: number;
-}
-
-/** One hop of one traced packet. */
-export interface TraceEvent {
-  /** id that all hops of the packet share */
-  packet: number;
-  /** seconds since the epoch, with microseconds */
-  time: number;
-  hop: Hop | 'drop';
-  /** where: interface, VTEP, VNI, source port or drop reason, as the hop has it */
-  detail: string;
-  /** first bytes of the frame, for decoding */
-  frame: Uint8Array;
-  length: number;
-}
-
-/** One instruction of a classic BPF program, as `tcpdump -ddd` prints it. */
-export interface FilterInstruction {
-  code: number;
-  jt: number;
-  jf: number;
-  k: number;
-}
-
-export interface WatchOptions {
-  /** compiled pcap filter over Ethernet frames; empty: everything */
-  filter: FilterInstruction[];
-  /** bytes of each frame to keep */
-  snapLength: number;
-}
-
-/** A captured frame: as the workload sent or receives it (super-packets whole). */
-export interface CapturedFrame {
-  time: number;
-  frame: Uint8Array;
-  length: number;
 }

@@ -1,9 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import test from 'ava';
-import { Filter, FilterError, packFilter } from '../../src/dataplane/core/filter.js';
+import { Filter, FilterError, type FilterInstruction, packFilter } from '../../src/dataplane/core/filter.js';
 import { Random } from '../../src/dataplane/core/random.js';
 import { pcapHeader, pcapRecord } from '../../src/dataplane/io/pcap.js';
-import type { FilterInstruction } from '../../src/dataplane/report.js';
 
 const instruction = (code: number, k = 0, jt = 0, jf = 0): FilterInstruction => ({ code, jt, jf, k });
 const RET_A = instruction(0x16);

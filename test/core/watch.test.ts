@@ -1,13 +1,12 @@
 import test from 'ava';
 import { Counters } from '../../src/dataplane/core/counters.js';
 import { drop } from '../../src/dataplane/core/drops.js';
-import { FilterError } from '../../src/dataplane/core/filter.js';
+import { FilterError, type FilterInstruction } from '../../src/dataplane/core/filter.js';
 import { Path } from '../../src/dataplane/core/path.js';
 import { Pool } from '../../src/dataplane/core/pool.js';
 import { RingTracer, watchMemory } from '../../src/dataplane/core/ring-tracer.js';
 import { hop } from '../../src/dataplane/core/tracer.js';
-import { type RawHop, Watchers, WatchersBusyError } from '../../src/dataplane/core/watch.js';
-import type { FilterInstruction, TraceEvent } from '../../src/dataplane/report.js';
+import { type RawHop, type TraceEvent, Watchers, WatchersBusyError } from '../../src/dataplane/core/watch.js';
 
 const ALL: FilterInstruction[] = [];
 /** Frames whose first byte is `value`. */

@@ -3,7 +3,13 @@
  * A program is checked once when it is packed; what passes can neither loop, nor read outside of the frame, nor
  * leave its sixteen memory cells, so that running it needs no check but the frame's length.
  */
-import type { FilterInstruction } from '../report.js';
+/** One instruction of a classic BPF program, as `tcpdump -ddd` prints it. */
+export interface FilterInstruction {
+  code: number;
+  jt: number;
+  jf: number;
+  k: number;
+}
 
 export const FILTER_INSTRUCTIONS_MAX = 4096;
 

@@ -1,8 +1,7 @@
 /** The main thread's side of tracing and capturing: gives the engines their orders and reads what they recorded. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { CapturedFrame, TraceEvent, WatchOptions } from '../report.js';
 import { DROPS, type DropReason } from './drops.js';
-import { FILTER_CELLS, packFilter } from './filter.js';
+import { FILTER_CELLS, type FilterInstruction, packFilter } from './filter.js';
 import { NONE, Ring } from './ring.js';
 import {
   CONTROL_ROW,
@@ -30,6 +29,34 @@ import { HOPS, type Hop } from './tracer.js';
 /** Between two looks at the rings, while somebody watches. */
 const POLL_MS = 20;
 const SNAP_LENGTH_MAX = 262_144;
+
+export interface WatchOptions {
+  /** compiled pcap filter over Ethernet frames; empty: everything */
+  filter: FilterInstruction[];
+  /** bytes of each frame to keep */
+  snapLength: number;
+}
+
+/** A captured frame: as the workload sent or receives it (super-packets whole). */
+export interface CapturedFrame {
+  time: number;
+  frame: Uint8Array;
+  length: number;
+}
+
+/** One hop of one traced packet. */
+export interface TraceEvent {
+  /** id that all hops of the packet share */
+  packet: number;
+  /** seconds since the epoch, with microseconds */
+  time: number;
+  hop: Hop | 'drop';
+  /** where: interface, VTEP, VNI, source port or drop reason, as the hop has it */
+  detail: string;
+  /** first bytes of the frame, for decoding */
+  frame: Uint8Array;
+  length: number;
+}
 
 /** A hop as the engine recorded it, before ports and VTEPs have names. */
 export interface RawHop {
