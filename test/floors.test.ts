@@ -32,12 +32,14 @@ const floorOf = (file: string) =>
     .filter((prefix) => file.startsWith(prefix))
     .sort((a, b) => b.length - a.length)[0];
 
-/** Paths of the files that a source imports: static and dynamic imports, re-exports, and `new URL('./x.js', import.meta.url)`. */
-function imports(file: string, source: string): string[] {
+const IMPORT = /(?:\bfrom\s*|\bimport\s*\(?\s*|\brequire\(\s*)(['"])(\.{1,2}\/[^'"]+\.js)\1/g;
+/** Names a thread's or program's file: a dependency for the floors, but no import that could be circular. */
+const LOCATED = /\bnew URL\(\s*(['"])(\.{1,2}\/[^'"]+\.js)\1/g;
+
+/** Paths of the files that a source imports: static and dynamic imports, re-exports; or what another pattern finds. */
+function imports(file: string, source: string, pattern = IMPORT): string[] {
   const code = source.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '');
-  const found = code.matchAll(
-    /(?:\bfrom\s*|\bimport\s*\(?\s*|\bnew URL\(\s*|\brequire\(\s*)(['"])(\.{1,2}\/[^'"]+\.js)\1/g,
-  );
+  const found = code.matchAll(pattern);
   return [...found].map(([, , path]) => normalize(join(dirname(file), path!)).replace(/\.js$/, '.ts'));
 }
 
@@ -48,7 +50,7 @@ function faults(sources: ReadonlyMap<string, string>): string[] {
     const floor = floorOf(file);
     if (floor === undefined) found.push(`${file} stands on no floor`);
     if (ADDON.test(source) && file !== 'src/dataplane/io/native.ts') found.push(`${file} loads the addon`);
-    for (const target of imports(file, source)) {
+    for (const target of [...imports(file, source), ...imports(file, source, LOCATED)]) {
       const below = floorOf(target);
       if (floor === undefined || below === floor) continue;
       const allowed = below !== undefined && FLOORS[floor]!.includes(below);
