@@ -19,7 +19,7 @@ export const DROPS = [
   ['too-big', 'A packet exceeded the path MTU; the sender was told by ICMP.'],
   [
     'too-big-not-ip',
-    'A frame exceeded the path MTU and carries no IP, so its sender could not be told. Lower its MTU.',
+    'A frame exceeded the path MTU and its sender could not be told (no IP, or sent to a group). Lower its MTU.',
   ],
   [
     'vtep-unreachable',
@@ -39,7 +39,7 @@ export const DROPS = [
   ['vxlan-short', 'A datagram was too short for a VXLAN header and an Ethernet frame.'],
   ['vxlan-flags', 'A datagram had no valid VNI (the I flag was not set).'],
   ['vxlan-unknown-vni', 'A datagram carried a VNI that no network here has.'],
-  ['vtep-unknown', 'A datagram came from an address that is no VTEP of its network.'],
+  ['not-here', 'A frame from the tunnel was addressed to a workload that is on another host; its sender has an old entry.'],
   [
     'inner-malformed',
     'The headers of a super-packet were inconsistent or cut short, so it could not be segmented.',

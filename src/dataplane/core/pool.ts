@@ -122,7 +122,7 @@ export class Pool {
    */
   constructor(
     slots: number,
-    packets: number = slots * 8,
+    packets: number = slots * 16,
     memory: PoolMemory = {
       slab: new ArrayBuffer(slots * SLOT_BYTES),
       columns: new Int32Array(columnCells(packets)),
@@ -197,6 +197,7 @@ export class Pool {
     this.port[other] = this.port[packet]!;
     this.network[other] = this.network[packet]!;
     this.vtep[other] = this.vtep[packet]!;
+    this.flow[other] = this.flow[packet]!;
     this.trace[other] = this.trace[packet]!;
     return other;
   }

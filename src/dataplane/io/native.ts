@@ -186,7 +186,7 @@ export interface NativePool {
   status: Int32Array;
 }
 
-export function nativePool(slots: number, packets: number = slots * 8): NativePool {
+export function nativePool(slots: number, packets: number = slots * 16): NativePool {
   const native = need();
   const slab = native.allocate(slots * SLOT_BYTES);
   const columns = new Int32Array(native.allocate(4 * columnCells(packets)));

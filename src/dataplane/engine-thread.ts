@@ -1,0 +1,244 @@
+/**
+ * The thread of an engine: waits inside native for any of its devices, lets the engine work on those that have
+ * something, and performs control's orders in between. It never returns to Node's event loop.
+ */
+import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { Counters } from './core/counters.js';
+import { Vteps } from './core/vteps.js';
+import { Engine } from './engine.js';
+import { Bundler } from './io/bundle.js';
+import { Coalescer } from './io/coalesce.js';
+import { nativePool, need } from './io/native.js';
+import { Posted } from './io/posted.js';
+import { Segmenter } from './io/segment.js';
+import { Tap } from './io/tap.js';
+import { TunnelUnderlay } from './io/tunnel.js';
+import { UdpUnderlay } from './io/udp.js';
+import type { EngineBirth, Notice, Order, Orders, UnderlaySpec } from './orders.js';
+import { Fdb } from './overlay/fdb.js';
+import { Neighbours } from './overlay/neighbour.js';
+import { RingTracer } from './core/ring-tracer.js';
+
+/** Tags of what is waited for: the wake event, the tunnel TAP, sockets from 2 on, then ports. */
+const WAKE = 0;
+const TUNNEL = 1;
+const SOCKETS = 2;
+const PORTS = 1024;
+
+/** Descriptors that one wait reports. */
+const READY_MAX = 256;
+/** How long an idle engine sleeps; only a wait that nothing else would end. */
+const IDLE_MS = 10_000;
+
+/** What traces and captures are stamped with: microseconds since the epoch. */
+const epochMicros = () => (performance.timeOrigin + performance.now()) * 1000;
+
+class EngineThread {
+  readonly #birth: EngineBirth;
+  readonly #addon = need();
+  readonly #epoll = this.#addon.epollCreate();
+  readonly #ready = new Int32Array(READY_MAX);
+  readonly #native;
+  readonly #posted: Posted;
+  readonly #engine: Engine;
+  readonly #vteps: Vteps;
+  readonly #segmenter: Segmenter;
+  readonly #coalescer: Coalescer;
+  readonly #bundler: Bundler;
+  readonly #taps = new Map<number, Tap>();
+  readonly #orders: MessagePort;
+  /** device and errno of refusals that control has been told */
+  readonly #told = new Set<string>();
+  #udp: UdpUnderlay | undefined;
+  #tunnel: TunnelUnderlay | undefined;
+  #running = true;
+
+  constructor(birth: EngineBirth) {
+    this.#birth = birth;
+    this.#orders = birth.orders;
+    this.#native = nativePool(birth.slots);
+    const { pool } = this.#native;
+    this.#posted = new Posted(pool, birth.batch);
+    this.#vteps = new Vteps(birth.vteps);
+    const { ports, vteps, memory } = birth.counters;
+    const clock = () => performance.timeOrigin - birth.timeOrigin + performance.now();
+    this.#engine = new Engine({
+      pool,
+      counters: new Counters(ports, vteps, memory),
+      fdb: new Fdb(birth.fdb),
+      neighbours: new Neighbours(birth.neighbours),
+      vteps: this.#vteps,
+      tracer: new RingTracer(pool, birth.watch, birth.index, epochMicros),
+      clock,
+    });
+    this.#segmenter = new Segmenter(this.#engine.path, this.#native);
+    this.#coalescer = new Coalescer(this.#engine.path, this.#native);
+    this.#bundler = new Bundler(this.#engine.path);
+    this.#addon.epollAdd(this.#epoll, birth.wake, WAKE);
+  }
+
+  run(): void {
+    const { counters } = this.#engine.path;
+    let spin = 0;
+    while (this.#running) {
+      const count = this.#addon.wait(this.#epoll, this.#ready, IDLE_MS, spin);
+      // Spinning is for a pause within traffic: only directly after a turn that had some.
+      spin = count > 0 ? this.#birth.spinMicros : 0;
+      if (count === 0) {
+        counters.add('waits');
+        continue;
+      }
+      this.#engine.beginTurn();
+      for (let i = 0; i < count; i++) this.#serve(this.#ready[i]!);
+    }
+    this.#posted.release();
+    this.#addon.close(this.#epoll);
+    this.#orders.close();
+  }
+
+  #serve(tag: number): void {
+    if (tag >= PORTS) {
+      const port = tag - PORTS;
+      this.#engine.fromPort(port);
+      const tap = this.#taps.get(port);
+      if (tap !== undefined && tap.failedErrno !== 0) this.#lost('tap', port, tap.fd, tap.failedErrno);
+    } else if (tag === WAKE) {
+      this.#addon.eventClear(this.#birth.wake);
+      for (let message = receiveMessageOnPort(this.#orders); message !== undefined; ) {
+        this.#perform(message.message as Orders);
+        message = this.#running ? receiveMessageOnPort(this.#orders) : undefined;
+      }
+    } else if (tag === TUNNEL) {
+      const tunnel = this.#tunnel;
+      if (tunnel === undefined) return;
+      this.#engine.fromUnderlay((into) => tunnel.receiveTunnel(into));
+      if (tunnel.failedErrno !== 0) this.#lost('tunnel', -1, tunnel.fd, tunnel.failedErrno);
+    } else {
+      const udp = this.#udp;
+      const fd = udp?.sockets.receive[tag - SOCKETS];
+      if (udp !== undefined && fd !== undefined) {
+        this.#engine.fromUnderlay((into) => udp.receiveFrom(fd, into));
+      }
+    }
+  }
+
+  #perform({ id, list }: Orders): void {
+    for (const order of list) this.#performOne(order);
+    this.#tell({ kind: 'done', id });
+  }
+
+  #performOne(order: Order): void {
+    switch (order.kind) {
+      case 'underlay':
+        this.#setUnderlay(order.spec);
+        break;
+      case 'attach':
+        this.#attach(order.port, order.fd, order);
+        break;
+      case 'detach': {
+        const tap = this.#taps.get(order.port);
+        if (tap !== undefined) this.#addon.epollDelete(this.#epoll, tap.fd);
+        this.#taps.delete(order.port);
+        this.#engine.detach(order.port);
+        break;
+      }
+      case 'network':
+        this.#engine.networks.set(order.network);
+        break;
+      case 'network-gone':
+        this.#engine.networks.remove(order.index);
+        break;
+      case 'stop':
+        this.#running = false;
+        break;
+    }
+  }
+
+  #attach(port: number, fd: number, { offloads }: Extract<Order, { kind: 'attach' }>): void {
+    const tap = new Tap({
+      fd,
+      port,
+      path: this.#engine.path,
+      native: this.#native,
+      posted: this.#posted,
+      segmenter: this.#segmenter,
+      coalescer: this.#coalescer,
+      offloads,
+      batch: this.#birth.batch,
+      onError: (errno) => this.#refused('tap', port, errno),
+    });
+    this.#taps.set(port, tap);
+    this.#engine.attach(port, tap);
+    this.#addon.epollAdd(this.#epoll, fd, PORTS + port);
+  }
+
+  #setUnderlay(spec: UnderlaySpec | null): void {
+    for (const fd of this.#udp?.sockets.receive ?? []) this.#addon.epollDelete(this.#epoll, fd);
+    if (this.#tunnel !== undefined && this.#tunnel.failedErrno === 0) {
+      this.#addon.epollDelete(this.#epoll, this.#tunnel.fd);
+    }
+    this.#udp = undefined;
+    this.#tunnel = undefined;
+    if (spec === null) {
+      this.#engine.setUnderlay(undefined);
+      return;
+    }
+    const common = {
+      path: this.#engine.path,
+      native: this.#native,
+      posted: this.#posted,
+      vteps: this.#vteps,
+      bundler: this.#bundler,
+      bundle: spec.bundle,
+      batch: this.#birth.batch,
+    };
+    const udp = new UdpUnderlay({
+      ...common,
+      sockets: spec.sockets,
+      segmenter: this.#segmenter,
+      segment: spec.segment,
+      onError: (errno) => this.#refused('underlay', -1, errno),
+      onNoSegment: () => this.#tell({ kind: 'no-segment' }),
+    });
+    this.#udp = udp;
+    spec.sockets.receive.forEach((fd, i) => this.#addon.epollAdd(this.#epoll, fd, SOCKETS + i));
+    if (spec.tunnel === undefined) {
+      this.#engine.setUnderlay(udp);
+      return;
+    }
+    this.#tunnel = new TunnelUnderlay({
+      ...common,
+      ...spec.tunnel,
+      udp,
+      onError: (errno) => this.#refused('tunnel', -1, errno),
+    });
+    this.#addon.epollAdd(this.#epoll, spec.tunnel.fd, TUNNEL);
+    this.#engine.setUnderlay(this.#tunnel);
+  }
+
+  #lost(device: 'tap' | 'tunnel', port: number, fd: number, errno: number): void {
+    this.#addon.epollDelete(this.#epoll, fd);
+    if (device === 'tap') {
+      this.#taps.delete(port);
+      this.#engine.detach(port);
+    } else {
+      // Without the TAP the sockets carry everything.
+      this.#tunnel = undefined;
+      this.#engine.setUnderlay(this.#udp);
+    }
+    this.#tell({ kind: 'device-lost', device, port, errno });
+  }
+
+  #refused(device: 'tap' | 'underlay' | 'tunnel', port: number, errno: number): void {
+    const key = `${device} ${port} ${errno}`;
+    if (this.#told.has(key)) return;
+    this.#told.add(key);
+    this.#tell({ kind: 'device-error', device, port, errno });
+  }
+
+  #tell(notice: Notice): void {
+    this.#orders.postMessage(notice);
+  }
+}
+
+new EngineThread(workerData as EngineBirth).run();

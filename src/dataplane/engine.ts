@@ -1,0 +1,159 @@
+/**
+ * The walk of a packet, written as code; nothing else knows both devices and features.
+ *
+ *     out  tap.receive → bridge.forward → encap → underlay.transmit
+ *     in   underlay.receive → decap → bridge.deliver → tap.transmit
+ *
+ * An engine runs on one thread and owns its pool. It reads the clock, and nothing below it does.
+ */
+import { Batch } from './core/batch.js';
+import type { Counters } from './core/counters.js';
+import { drop } from './core/drops.js';
+import { Path } from './core/path.js';
+import type { Pool } from './core/pool.js';
+import { hop, NO_TRACER, type Tracer } from './core/tracer.js';
+import type { Vteps } from './core/vteps.js';
+import type { Device, Underlay } from './io/device.js';
+import { Answerer } from './overlay/answer.js';
+import { Bridge } from './overlay/bridge.js';
+import { Decap } from './overlay/decap.js';
+import { encap } from './overlay/encap.js';
+import type { Fdb } from './overlay/fdb.js';
+import type { Neighbours } from './overlay/neighbour.js';
+import { Networks } from './overlay/network.js';
+
+export interface EngineParts {
+  pool: Pool;
+  counters: Counters;
+  fdb: Fdb;
+  neighbours: Neighbours;
+  vteps: Vteps;
+  tracer?: Tracer;
+  /** milliseconds, monotonic, the same on every engine */
+  clock: () => number;
+}
+
+export class Engine {
+  readonly path: Path;
+  readonly networks = new Networks();
+  readonly #bridge: Bridge;
+  readonly #decap: Decap;
+  readonly #clock: () => number;
+  readonly #devices: (Device | undefined)[] = [];
+  /** Frames on their way to each port, and the ports that have some. */
+  readonly #outgoing: (Batch | undefined)[] = [];
+  readonly #waiting: number[] = [];
+  #underlay: Underlay | undefined;
+
+  readonly #received: Batch;
+  readonly #frames: Batch;
+  readonly #local: Batch;
+  readonly #remote: Batch;
+
+  constructor({ pool, counters, fdb, neighbours, vteps, tracer = NO_TRACER, clock }: EngineParts) {
+    this.path = new Path(pool, counters, tracer);
+    this.#clock = clock;
+    this.#bridge = new Bridge(this.path, this.networks, fdb, vteps, new Answerer(this.path, neighbours));
+    this.#decap = new Decap(this.path, this.networks, vteps);
+    this.#received = new Batch(pool.packets);
+    this.#frames = new Batch(pool.packets);
+    this.#local = new Batch(pool.packets);
+    this.#remote = new Batch(pool.packets);
+  }
+
+  /** The port's frames come from and go to `device` from now on. */
+  attach(port: number, device: Device): void {
+    this.#devices[port] = device;
+    this.#outgoing[port] ??= new Batch(this.path.pool.packets);
+  }
+
+  detach(port: number): void {
+    this.#devices[port] = undefined;
+    this.#outgoing[port] = undefined;
+  }
+
+  device(port: number): Device | undefined {
+    return this.#devices[port];
+  }
+
+  setUnderlay(underlay: Underlay | undefined): void {
+    this.#underlay = underlay;
+  }
+
+  /** Once a turn, before the devices: what is constant while it lasts. */
+  beginTurn(): void {
+    this.#bridge.nowSeconds = Math.floor(this.#clock() / 1000);
+    this.path.tracer.refresh();
+    this.path.counters.add('turns');
+  }
+
+  /** What a port's device has, all the way out. */
+  fromPort(port: number): void {
+    const device = this.#devices[port];
+    if (device === undefined) return;
+    const received = this.#received;
+    device.receive(received);
+    if (received.count === 0) return;
+    const { pool, counters, tracer } = this.path;
+    counters.add('rxPackets', received.count);
+    for (let i = 0; i < received.count; i++) pool.port[received.packets[i]!] = port;
+    if (tracer.active) {
+      for (let i = 0; i < received.count; i++) tracer.match(received.packets[i]!, hop['tap.receive'], port);
+    }
+    this.#bridge.forward(received, this.#local, this.#remote);
+    if (this.#remote.count > 0) this.#sendRemote();
+    if (this.#local.count > 0) this.#sendLocal();
+  }
+
+  /** What the underlay has (`receive` takes from one of its sockets or queues), all the way in. */
+  fromUnderlay(receive: (into: Batch) => void): void {
+    const received = this.#received;
+    receive(received);
+    if (received.count === 0) return;
+    this.path.counters.add('rxPackets', received.count);
+    this.#decap.decap(received, this.#frames);
+    this.#bridge.deliver(this.#frames, this.#local);
+    if (this.#local.count > 0) this.#sendLocal();
+  }
+
+  /** One turn over devices that aren't waited for: those in memory. */
+  turn(): void {
+    this.beginTurn();
+    for (let port = 0; port < this.#devices.length; port++) this.fromPort(port);
+    const underlay = this.#underlay;
+    if (underlay !== undefined) this.fromUnderlay((into) => underlay.receive(into));
+  }
+
+  #sendRemote(): void {
+    const remote = this.#remote;
+    encap(this.path, this.networks, remote);
+    this.path.counters.add('txPackets', remote.count);
+    if (this.#underlay !== undefined) this.#underlay.transmit(remote);
+    else this.#dropAll(remote, drop['device-closed']);
+  }
+
+  #sendLocal(): void {
+    const local = this.#local;
+    const { pool, counters } = this.path;
+    counters.add('txPackets', local.count);
+    for (let i = 0; i < local.count; i++) {
+      const packet = local.packets[i]!;
+      const port = pool.port[packet]!;
+      const outgoing = this.#outgoing[port];
+      if (outgoing === undefined) {
+        this.path.drop(packet, drop['port-not-attached']);
+        continue;
+      }
+      if (outgoing.count === 0) this.#waiting.push(port);
+      outgoing.push(packet);
+    }
+    local.count = 0;
+    for (const port of this.#waiting) this.#devices[port]!.transmit(this.#outgoing[port]!);
+    this.#waiting.length = 0;
+  }
+
+  #dropAll(batch: Batch, reason: number): void {
+    for (let i = 0; i < batch.count; i++) this.path.drop(batch.packets[i]!, reason);
+    batch.count = 0;
+  }
+}

@@ -1,0 +1,201 @@
+/**
+ * A workload's interface: a TAP with the virtio-net header, so that 64 KB super-packets and unfinished checksums
+ * pass in both directions as the kernel has them. One queue of it per engine.
+ */
+import { Batch } from '../core/batch.js';
+import { type Counters, RX_BYTES, RX_PACKETS, TX_PACKETS } from '../core/counters.js';
+import { drop } from '../core/drops.js';
+import type { Path } from '../core/path.js';
+import {
+  CHECKSUM_UNFINISHED,
+  FRAME_AT,
+  SEGMENT_ANY,
+  SEGMENT_TCP4,
+  SEGMENT_TCP6,
+  SEGMENT_UDP,
+} from '../core/pool.js';
+import { hop } from '../core/tracer.js';
+import type { Coalescer, CoalesceOptions } from './coalesce.js';
+import type { Device } from './device.js';
+import { tapDrop } from './errno.js';
+import { finishChecksum } from './finish-checksum.js';
+import { type Addon, type NativePool, need } from './native.js';
+import type { Posted } from './posted.js';
+import type { Segmenter } from './segment.js';
+import * as virtio from './virtio.js';
+
+/** What the interface takes from us; what it takes not is done in user space before. */
+export interface TapOffloads {
+  checksum: boolean;
+  tso: boolean;
+  uso: boolean;
+  /** merge arriving runs into super-packets */
+  coalesce: boolean;
+}
+
+/** TUN_F_* for TUNSETOFFLOAD: what the interface may hand to us. */
+const TUN_F_CSUM = 0x01;
+const TUN_F_TSO4 = 0x02;
+const TUN_F_TSO6 = 0x04;
+const TUN_F_TSO_ECN = 0x08;
+const TUN_F_USO4 = 0x20;
+const TUN_F_USO6 = 0x40;
+
+export function tapOffloadBits({ checksum, tso, uso }: TapOffloads): number {
+  if (!checksum) return 0;
+  return (
+    TUN_F_CSUM |
+    (tso ? TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN : 0) |
+    (uso ? TUN_F_USO4 | TUN_F_USO6 : 0)
+  );
+}
+
+/** Frames of this size and more are super-packets; some of them fill the cache. */
+const LARGE_BYTES = 8192;
+const LARGE_BATCH = 8;
+
+export class Tap implements Device {
+  /** Set when the device is gone (its namespace was removed): the engine stops asking it. */
+  failedErrno = 0;
+
+  readonly fd: number;
+  readonly #port: number;
+  readonly #path: Path;
+  readonly #native: NativePool;
+  readonly #addon: Addon;
+  readonly #posted: Posted;
+  readonly #segmenter: Segmenter;
+  readonly #coalescer: Coalescer;
+  readonly #supers: number;
+  readonly #checksum: boolean;
+  readonly #merge: CoalesceOptions | undefined;
+  readonly #lowered: Batch;
+  readonly #maxBatch: number;
+  readonly #onError: (errno: number) => void;
+  #want: number;
+
+  constructor(options: {
+    fd: number;
+    port: number;
+    path: Path;
+    native: NativePool;
+    posted: Posted;
+    segmenter: Segmenter;
+    coalescer: Coalescer;
+    offloads: TapOffloads;
+    batch: number;
+    /** first refusal of each kind */
+    onError: (errno: number) => void;
+  }) {
+    const { offloads, path } = options;
+    this.fd = options.fd;
+    this.#port = options.port;
+    this.#path = path;
+    this.#native = options.native;
+    this.#addon = need();
+    this.#posted = options.posted;
+    this.#segmenter = options.segmenter;
+    this.#coalescer = options.coalescer;
+    this.#maxBatch = options.batch;
+    this.#want = options.batch;
+    this.#onError = options.onError;
+    const { checksum } = offloads;
+    this.#checksum = checksum;
+    const tso = checksum && offloads.tso;
+    const uso = checksum && offloads.uso;
+    this.#supers = (tso ? SEGMENT_TCP4 | SEGMENT_TCP6 : 0) | (uso ? SEGMENT_UDP : 0);
+    this.#merge = offloads.coalesce && (tso || uso) ? { tcp4: tso, tcp6: tso, udp: uso } : undefined;
+    this.#lowered = new Batch(path.pool.packets);
+  }
+
+  receive(into: Batch): void {
+    const { pool, counters } = this.#path;
+    const { list } = this.#posted;
+    const ready = this.#posted.prepare(Math.min(this.#want, into.room), FRAME_AT);
+    const count = this.#addon.tapReceive(this.#native.handle, this.fd, virtio.HEADER_BYTES, list, ready);
+    if (this.#native.status[1] !== 0) this.failedErrno = this.#native.status[1]!;
+    let bytes = 0;
+    for (let i = 0; i < count; i++) {
+      const packet = list[i]!;
+      bytes += pool.length[packet]!;
+      pool.port[packet] = this.#port;
+      if (virtio.readHeader(pool, packet)) into.push(packet);
+      else this.#path.drop(packet, drop['inner-malformed']);
+    }
+    this.#posted.consume(count);
+    if (count === 0) return;
+    countRow(counters, counters.portRow(this.#port) + RX_PACKETS, count, bytes);
+    this.#want = bytes >= count * LARGE_BYTES ? Math.min(LARGE_BATCH, this.#maxBatch) : this.#maxBatch;
+  }
+
+  transmit(batch: Batch): void {
+    const path = this.#path;
+    const { pool, counters } = path;
+
+    // 1. What the interface can't take is done here: segmentation, checksums.
+    const ready = this.#lower(batch);
+
+    // 2. Runs of a flow become one super-packet.
+    if (this.#merge !== undefined && ready.count > 1) this.#coalescer.coalesce(ready, this.#merge);
+
+    // 3. Headers for the packets that begin a write.
+    const { packets, count } = ready;
+    let bytes = 0;
+    for (let i = 0; i < count; ) {
+      const packet = packets[i]!;
+      virtio.writeHeader(pool, packet);
+      const run = Math.max(1, pool.bundle[packet]!);
+      for (const end = i + run; i < end; i++) bytes += pool.length[packets[i]!]!;
+      if (pool.trace[packet] !== 0) path.tracer.note(packet, hop['tap.transmit'], this.#port);
+    }
+
+    // 4. Out; what is refused is dropped, and the rest goes on.
+    let lost = 0;
+    for (let from = 0; from < count; ) {
+      from = this.#addon.tapTransmit(
+        this.#native.handle,
+        this.fd,
+        virtio.HEADER_BYTES,
+        packets,
+        from,
+        count,
+      );
+      if (from >= count) break;
+      const errno = this.#native.status[1]!;
+      this.#onError(errno);
+      const run = Math.max(1, pool.bundle[packets[from]!]!);
+      counters.dropMany(tapDrop(errno), run);
+      lost += run;
+      from += run;
+    }
+    for (let i = 0; i < count; i++) pool.free(packets[i]!);
+    countRow(counters, counters.portRow(this.#port) + TX_PACKETS, count - lost, bytes);
+    ready.count = 0;
+  }
+
+  close(): void {}
+
+  #lower(batch: Batch): Batch {
+    const { pool } = this.#path;
+    const { packets, count } = batch;
+    let all = 0;
+    for (let i = 0; i < count; i++) all |= pool.offload[packets[i]!]!;
+    const supers = all & SEGMENT_ANY & ~this.#supers;
+    if (supers === 0 && (this.#checksum || (all & CHECKSUM_UNFINISHED) === 0)) return batch;
+    const lowered = this.#lowered;
+    for (let i = 0; i < count; i++) {
+      const packet = packets[i]!;
+      const offload = pool.offload[packet]!;
+      if ((offload & supers) !== 0) this.#segmenter.segment(packet, lowered);
+      else if (this.#checksum || finishChecksum(this.#path, packet, this.#native)) lowered.push(packet);
+    }
+    batch.count = 0;
+    return lowered;
+  }
+}
+
+/** Adds packets and bytes to a row whose bytes stand behind its packets. */
+export function countRow(counters: Counters, at: number, packets: number, bytes: number): void {
+  counters.cells[at]! += packets;
+  counters.cells[at + RX_BYTES - RX_PACKETS]! += bytes;
+}

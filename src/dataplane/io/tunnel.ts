@@ -1,0 +1,260 @@
+/**
+ * The underlay on a second TAP (Linux 6.17 and later): encapsulated super-packets pass whole, in both directions,
+ * and nobody splits them as long as the path below doesn't have to. Two tcx programs (tcx/) move frames
+ * between that TAP and the real interface. What it can't carry goes by the UDP sockets, which are always there:
+ * VTEPs whose next hop isn't known yet, and on arrival fragments and single datagrams.
+ *
+ *     transmit  outer headers → super-packets as they are, same-size datagrams as one outer-USO bundle → TAP
+ *     receive   TAP → outer headers checked and stripped → glued datagrams, one packet each
+ */
+import { Batch } from '../core/batch.js';
+import { drop } from '../core/drops.js';
+import type { Path } from '../core/path.js';
+import {
+  CHECKSUM_UNFINISHED,
+  CHECKSUM_VERIFIED,
+  DATAGRAM_AT,
+  SEGMENT_ANY,
+  SEGMENT_UDP,
+} from '../core/pool.js';
+import { hop } from '../core/tracer.js';
+import type { Vteps } from '../core/vteps.js';
+import * as checksums from '../wire/checksum.js';
+import * as udp from '../wire/udp.js';
+import * as vxlan from '../wire/vxlan.js';
+import type { Bundler } from './bundle.js';
+import type { Underlay } from './device.js';
+import { EBADFD, EINVAL } from './errno.js';
+import { finishChecksum } from './finish-checksum.js';
+import { type Addon, type NativePool, need } from './native.js';
+import * as outer from './outer.js';
+import type { Posted } from './posted.js';
+import { countRow } from './tap.js';
+import { type UdpUnderlay, unglue } from './udp.js';
+import * as virtio from './virtio.js';
+
+/** TUN_F_* that make a TAP a tunnel device, on top of those of a workload's (tap.ts). */
+export const TUN_F_UDP_TUNNEL_GSO = 0x80;
+export const TUN_F_UDP_TUNNEL_GSO_CSUM = 0x100;
+
+/** RFC 6335 §6: the dynamic ports, out of which RFC 7348 §5 wants the source port. */
+const SOURCE_PORTS_FROM = 49_152;
+const SOURCE_PORTS_MASK = 0x3fff;
+
+const MAX_SEGMENTS = 64;
+const MAX_BYTES = 65_507;
+const LARGE_BYTES = 8192;
+const LARGE_BATCH = 8;
+
+export class TunnelUnderlay implements Underlay {
+  readonly kind = 'tunnel';
+  readonly fd: number;
+  readonly udp: UdpUnderlay;
+  /** Set when the TAP is gone. */
+  failedErrno = 0;
+  readonly #path: Path;
+  readonly #native: NativePool;
+  readonly #addon: Addon;
+  readonly #posted: Posted;
+  readonly #vteps: Vteps;
+  readonly #bundler: Bundler;
+  readonly #bundle: boolean;
+  readonly #here: outer.Here;
+  readonly #maxBatch: number;
+  readonly #onError: (errno: number) => void;
+  readonly #ready: Batch;
+  readonly #bySocket: Batch;
+  #want: number;
+
+  constructor(options: {
+    fd: number;
+    udp: UdpUnderlay;
+    path: Path;
+    native: NativePool;
+    posted: Posted;
+    vteps: Vteps;
+    bundler: Bundler;
+    bundle: boolean;
+    here: outer.Here;
+    batch: number;
+    onError: (errno: number) => void;
+  }) {
+    this.fd = options.fd;
+    this.udp = options.udp;
+    this.#path = options.path;
+    this.#native = options.native;
+    this.#addon = need();
+    this.#posted = options.posted;
+    this.#vteps = options.vteps;
+    this.#bundler = options.bundler;
+    this.#bundle = options.bundle;
+    this.#here = options.here;
+    this.#maxBatch = options.batch;
+    this.#want = options.batch;
+    this.#onError = options.onError;
+    this.#ready = new Batch(options.path.pool.packets);
+    this.#bySocket = new Batch(options.path.pool.packets);
+  }
+
+  receive(into: Batch): void {
+    this.receiveTunnel(into);
+    this.udp.receive(into);
+  }
+
+  /** What the TAP has. */
+  receiveTunnel(into: Batch): void {
+    const path = this.#path;
+    const { pool } = path;
+    const { list } = this.#posted;
+    const ready = this.#posted.prepare(this.#want, DATAGRAM_AT - outer.OUTER_IPV4);
+    const count = this.#addon.tapReceive(
+      this.#native.handle,
+      this.fd,
+      virtio.TUNNEL_HEADER_BYTES,
+      list,
+      ready,
+    );
+    if (this.#native.status[1] !== 0) this.failedErrno = this.#native.status[1]!;
+    let bytes = 0;
+    for (let i = 0; i < count; i++) {
+      const packet = list[i]!;
+      bytes += pool.length[packet]!;
+      if (!virtio.readTunnelHeader(pool, packet)) {
+        path.drop(packet, drop['inner-malformed']);
+        continue;
+      }
+      // A bundle is segmented at its outer UDP header, a super-packet at the inner one.
+      const glued =
+        (pool.offload[packet]! & SEGMENT_UDP) !== 0 &&
+        pool.checksumStart[packet]! < outer.OUTER_IPV6 + vxlan.HEADER;
+      const refused = outer.strip(pool, packet, this.#here);
+      if (refused !== 0) path.drop(packet, refused - 1);
+      else if (glued) {
+        pool.offload[packet] = 0;
+        unglue(path, packet, into);
+      } else into.push(packet);
+    }
+    this.#posted.consume(count);
+    if (count > 0) {
+      this.#want = bytes >= count * LARGE_BYTES ? Math.min(LARGE_BATCH, this.#maxBatch) : this.#maxBatch;
+    }
+  }
+
+  transmit(batch: Batch): void {
+    const path = this.#path;
+    const { pool, counters } = path;
+
+    // 1. Who can't be reached by the TAP is reached by the sockets.
+    const ready = this.#ready;
+    let singles = 0;
+    for (let i = 0; i < batch.count; i++) {
+      const packet = batch.packets[i]!;
+      const vtep = pool.vtep[packet]!;
+      if (!this.#vteps.isTunnel(vtep) || this.failedErrno !== 0) {
+        this.#bySocket.push(packet);
+        continue;
+      }
+      countRow(counters, counters.vtepRow(vtep) + 2, 1, pool.length[packet]!);
+      if (pool.trace[packet] !== 0) path.tracer.note(packet, hop['underlay.transmit'], vtep);
+      if ((pool.offload[packet]! & SEGMENT_ANY) === 0) singles++;
+      ready.push(packet);
+    }
+    batch.count = 0;
+    if (this.#bySocket.count > 0) this.udp.transmit(this.#bySocket);
+
+    // 2. Same-size datagrams of a flow leave as one, which the kernel segments at the outer UDP header when it must.
+    if (this.#bundle && singles > 1) this.#bundleSingles(ready);
+
+    // 3. Outer headers, on the first of each bundle.
+    const { packets, count } = ready;
+    for (let i = 0; i < count; i += Math.max(1, pool.bundle[packets[i]!]!)) this.#writeOuter(packets, i);
+
+    // 4. Out.
+    for (let from = 0; from < count; ) {
+      const { handle, status } = this.#native;
+      from = this.#addon.tapTransmit(handle, this.fd, virtio.TUNNEL_HEADER_BYTES, packets, from, count);
+      if (from >= count) break;
+      const errno = status[1]!;
+      this.#onError(errno);
+      if (errno === EBADFD) this.failedErrno = errno;
+      const run = Math.max(1, pool.bundle[packets[from]!]!);
+      const refused = errno === EINVAL || errno === EBADFD;
+      counters.dropMany(drop[refused ? 'underlay-error' : 'underlay-busy'], run);
+      from += run;
+    }
+    for (let i = 0; i < count; i++) pool.free(packets[i]!);
+    ready.count = 0;
+  }
+
+  close(): void {}
+
+  /** A bundle has one unfinished checksum, the outer one, so each inner checksum in it must be finished. */
+  #bundleSingles(ready: Batch): void {
+    this.#bundler.bundle(ready, MAX_SEGMENTS, MAX_BYTES);
+    const { pool } = this.#path;
+    for (let i = 0; i < ready.count; i++) {
+      const run = pool.bundle[ready.packets[i]!]!;
+      if (run < 2) continue;
+      for (const end = i + run; i < end; i++) {
+        const packet = ready.packets[i]!;
+        if ((pool.offload[packet]! & CHECKSUM_UNFINISHED) !== 0) {
+          // Columns that contradict the packet were refused when it came in, so this can't drop it.
+          finishChecksum(this.#path, packet, this.#native);
+        }
+        pool.offload[packet]! &= ~CHECKSUM_VERIFIED;
+      }
+      i--;
+    }
+  }
+
+  #writeOuter(packets: Int32Array, index: number): void {
+    const { pool } = this.#path;
+    const packet = packets[index]!;
+    const run = pool.bundle[packet]!;
+    const vtep = pool.vtep[packet]!;
+    const ipVersion = this.#vteps.family(vtep);
+    const size = pool.length[packet]!;
+    let total = size;
+    for (let i = 1; i < run; i++) total += pool.length[packets[index + i]!]!;
+    const port = SOURCE_PORTS_FROM + (pool.flow[packet]! & SOURCE_PORTS_MASK);
+    outer.write(pool, packet, this.#vteps.rows, this.#vteps.outerAt(vtep), ipVersion, port, total);
+
+    const headers = ipVersion === 4 ? outer.OUTER_IPV4 : outer.OUTER_IPV6;
+    const at = pool.offset[packet]!;
+    const udpAt = at + headers - udp.HEADER;
+    if (run > 1) {
+      pool.offload[packet] = CHECKSUM_UNFINISHED | SEGMENT_UDP;
+      pool.checksumStart[packet] = headers - udp.HEADER;
+      pool.checksumOffset[packet] = 6;
+      pool.segment[packet] = size;
+      pool.headerLength[packet] = headers;
+      udp.writeChecksum(pool.bytes, udpAt, outer.pseudoHeader(pool.bytes, at, ipVersion, udp.HEADER + total));
+    } else if (ipVersion === 6) {
+      this.#checksum6(packet, at, udpAt, udp.HEADER + total);
+    }
+    virtio.writeTunnelHeader(pool, packet, headers + vxlan.HEADER, ipVersion === 6);
+  }
+
+  /** The outer UDP checksum, which IPv6 wants: of a super-packet the pseudo-header's sum, the kernel does the rest. */
+  #checksum6(packet: number, at: number, udpAt: number, udpLength: number): void {
+    const { pool } = this.#path;
+    const { bytes } = pool;
+    const pseudo = outer.pseudoHeader(bytes, at, 6, udpLength);
+    if ((pool.offload[packet]! & SEGMENT_ANY) !== 0) {
+      udp.writeChecksum(bytes, udpAt, pseudo);
+      return;
+    }
+    // Local checksum offload: what an unfinished inner checksum covers will sum to the complement of what stands
+    // in its field now, so the payload need not be read (Documentation/networking/checksum-offloads.rst, LCO).
+    let sum: number;
+    if ((pool.offload[packet]! & CHECKSUM_UNFINISHED) !== 0) {
+      const start = at + pool.checksumStart[packet]!;
+      const field = start + pool.checksumOffset[packet]!;
+      const seed = (bytes[field]! << 8) | bytes[field + 1]!;
+      sum = checksums.sum(bytes, udpAt, start - udpAt, checksums.fold(pseudo + checksums.finish(seed)));
+    } else {
+      sum = checksums.sum(bytes, udpAt, udpLength, pseudo);
+    }
+    udp.writeChecksum(bytes, udpAt, udp.finishChecksum(sum));
+  }
+}

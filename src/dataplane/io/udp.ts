@@ -1,0 +1,231 @@
+/**
+ * The underlay on UDP sockets, which works on any kernel: recvmmsg with UDP_GRO, sendmmsg with UDP_SEGMENT.
+ * Super-packets are split here, same-size datagrams of a flow leave as one segmented send.
+ *
+ *     receive   socket → glued datagrams, one packet each → checksums that were left unfinished marked as such
+ *     transmit  super-packets split, checksums finished → bundles → the socket whose source port is the flow's
+ */
+import { Batch } from '../core/batch.js';
+import { drop } from '../core/drops.js';
+import type { Path } from '../core/path.js';
+import { CHECKSUM_UNFINISHED, DATAGRAM_AT, NO_PACKET, SEGMENT_ANY } from '../core/pool.js';
+import { hop } from '../core/tracer.js';
+import type { Vteps } from '../core/vteps.js';
+import * as vxlan from '../wire/vxlan.js';
+import type { Bundler } from './bundle.js';
+import type { Underlay } from './device.js';
+import { datagramDrop, EINVAL, EIO } from './errno.js';
+import { finishChecksum } from './finish-checksum.js';
+import { type Addon, type NativePool, need } from './native.js';
+import type { Posted } from './posted.js';
+import type { Segmenter } from './segment.js';
+import { countRow } from './tap.js';
+import { markUnfinished } from './unfinished.js';
+
+/** The sockets of one engine: bound to the port for receiving, and to spread source ports for sending. */
+export interface UdpSockets {
+  receive: number[];
+  send4: number[];
+  send6: number[];
+}
+
+/** One UDP_SEGMENT send: the kernel's bounds. */
+const MAX_SEGMENTS = 64;
+const MAX_BYTES = 65_507;
+/** Glued arrivals of this size and more are large; some of them fill the cache. */
+const LARGE_BYTES = 8192;
+const LARGE_BATCH = 8;
+
+export class UdpUnderlay implements Underlay {
+  readonly kind = 'udp';
+  readonly sockets: UdpSockets;
+  readonly #path: Path;
+  readonly #native: NativePool;
+  readonly #addon: Addon;
+  readonly #posted: Posted;
+  readonly #vteps: Vteps;
+  readonly #segmenter: Segmenter;
+  readonly #bundler: Bundler;
+  readonly #bundle: boolean;
+  readonly #onError: (errno: number) => void;
+  readonly #onNoSegment: () => void;
+  readonly #maxBatch: number;
+  readonly #ready: Batch;
+  readonly #again: Batch;
+  /** A batch per sending socket: IPv4's first, then IPv6's. */
+  readonly #lanes: Batch[];
+  readonly #laneFds: number[];
+  #segment: boolean;
+  #want: number;
+
+  constructor(options: {
+    sockets: UdpSockets;
+    path: Path;
+    native: NativePool;
+    posted: Posted;
+    vteps: Vteps;
+    segmenter: Segmenter;
+    bundler: Bundler;
+    /** UDP_SEGMENT may be used */
+    segment: boolean;
+    bundle: boolean;
+    batch: number;
+    onError: (errno: number) => void;
+    /** the kernel or device refused UDP_SEGMENT; it is off from now on */
+    onNoSegment: () => void;
+  }) {
+    this.sockets = options.sockets;
+    this.#path = options.path;
+    this.#native = options.native;
+    this.#addon = need();
+    this.#posted = options.posted;
+    this.#vteps = options.vteps;
+    this.#segmenter = options.segmenter;
+    this.#bundler = options.bundler;
+    this.#segment = options.segment;
+    this.#bundle = options.bundle;
+    this.#maxBatch = options.batch;
+    this.#want = options.batch;
+    this.#onError = options.onError;
+    this.#onNoSegment = options.onNoSegment;
+    this.#laneFds = [...options.sockets.send4, ...options.sockets.send6];
+    this.#ready = new Batch(options.path.pool.packets);
+    this.#again = new Batch(options.path.pool.packets);
+    this.#lanes = this.#laneFds.map(() => new Batch(options.path.pool.packets));
+  }
+
+  receive(into: Batch): void {
+    for (const fd of this.sockets.receive) this.receiveFrom(fd, into);
+  }
+
+  /** What one of the receiving sockets has. */
+  receiveFrom(fd: number, into: Batch): void {
+    const path = this.#path;
+    const { pool } = path;
+    const { list } = this.#posted;
+    const ready = this.#posted.prepare(this.#want, DATAGRAM_AT);
+    const count = this.#addon.udpReceive(this.#native.handle, fd, list, ready);
+    let bytes = 0;
+    for (let i = 0; i < count; i++) {
+      const packet = list[i]!;
+      bytes += pool.length[packet]!;
+      if (pool.segment[packet]! > 0) unglue(path, packet, into);
+      else into.push(packet);
+    }
+    this.#posted.consume(count);
+    if (count === 0) return;
+    this.#want = bytes >= count * LARGE_BYTES ? Math.min(LARGE_BATCH, this.#maxBatch) : this.#maxBatch;
+    for (let i = 0; i < into.count; i++) markUnfinished(pool, into.packets[i]!);
+  }
+
+  transmit(batch: Batch): void {
+    const path = this.#path;
+    const { pool, counters } = path;
+
+    // 1. Super-packets are split (left glued when the kernel can segment), checksums finished.
+    const ready = this.#ready;
+    for (let i = 0; i < batch.count; i++) {
+      const packet = batch.packets[i]!;
+      countRow(counters, counters.vtepRow(pool.vtep[packet]!) + 2, 1, pool.length[packet]!);
+      if (pool.trace[packet] !== 0) path.tracer.note(packet, hop['underlay.transmit'], pool.vtep[packet]!);
+      const offload = pool.offload[packet]!;
+      if ((offload & SEGMENT_ANY) !== 0) {
+        if (this.#segment) this.#segmenter.glue(packet, ready, vxlan.HEADER);
+        else this.#segmenter.segment(packet, ready, vxlan.HEADER);
+      } else if ((offload & CHECKSUM_UNFINISHED) === 0 || finishChecksum(path, packet, this.#native)) {
+        ready.push(packet);
+      }
+    }
+    batch.count = 0;
+
+    // 2. Datagrams of one size and flow leave together.
+    if (this.#bundle && this.#segment && ready.count > 1) {
+      this.#bundler.bundle(ready, MAX_SEGMENTS, MAX_BYTES);
+    }
+
+    // 3. Each flow by its own source port.
+    this.#send(ready);
+  }
+
+  #send(ready: Batch): void {
+    const { pool } = this.#path;
+    const { send4, send6 } = this.sockets;
+    for (let i = 0; i < ready.count; i++) {
+      const packet = ready.packets[i]!;
+      const ipv6 = this.#vteps.family(pool.vtep[packet]!) === 6;
+      const fds = ipv6 ? send6 : send4;
+      if (fds.length === 0) {
+        // No address of the VTEP's family here; a bundle would have been marked on its first packet.
+        this.#path.drop(packet, drop['vtep-unreachable']);
+        continue;
+      }
+      const lane = (ipv6 ? send4.length : 0) + (pool.flow[packet]! % fds.length);
+      this.#lanes[lane]!.push(packet);
+    }
+    ready.count = 0;
+    for (let lane = 0; lane < this.#lanes.length; lane++) {
+      const batch = this.#lanes[lane]!;
+      if (batch.count > 0) this.#sendLane(this.#laneFds[lane]!, batch);
+    }
+  }
+
+  #sendLane(fd: number, batch: Batch): void {
+    const { pool, counters } = this.#path;
+    const { packets, count } = batch;
+    const again = this.#again;
+    for (let from = 0; from < count; ) {
+      const { handle, status } = this.#native;
+      const stopped = this.#addon.udpTransmit(handle, fd, this.#vteps.addresses, packets, from, count);
+      for (; from < stopped; from++) pool.free(packets[from]!);
+      if (stopped >= count) break;
+      const errno = status[1]!;
+      const first = packets[from]!;
+      const run = Math.max(1, pool.bundle[first]!);
+      const segmented = run > 1 || pool.segment[first]! > 0;
+      if (segmented && (errno === EIO || errno === EINVAL)) {
+        // The device can't checksum, or the kernel is too old: single datagrams from now on, these ones first.
+        if (this.#segment) this.#onNoSegment();
+        this.#segment = false;
+        for (const end = from + run; from < end; from++) this.#single(packets[from]!, again);
+        continue;
+      }
+      this.#onError(errno);
+      counters.dropMany(datagramDrop(errno), run);
+      for (const end = from + run; from < end; from++) pool.free(packets[from]!);
+    }
+    batch.count = 0;
+    if (again.count > 0) {
+      for (let i = 0; i < again.count; i++) batch.push(again.packets[i]!);
+      again.count = 0;
+      this.#sendLane(fd, batch);
+    }
+  }
+
+  /** A packet that was to leave in a segmented send, as single datagrams. */
+  #single(packet: number, out: Batch): void {
+    const { pool } = this.#path;
+    pool.bundle[packet] = 0;
+    if (pool.segment[packet]! > 0) unglue(this.#path, packet, out);
+    else out.push(packet);
+  }
+
+  close(): void {}
+}
+
+/** Datagrams glued by size (`segment`) become one packet each, in the slot they are in, in order. */
+export function unglue(path: Path, packet: number, into: Batch): void {
+  const { pool } = path;
+  const size = pool.segment[packet]!;
+  const end = pool.offset[packet]! + pool.length[packet]!;
+  pool.segment[packet] = 0;
+  if (pool.length[packet]! > size) pool.length[packet] = size;
+  into.push(packet);
+  for (let at = pool.offset[packet]! + size; at < end; at += size) {
+    const next = pool.share(packet, at, Math.min(size, end - at));
+    if (next === NO_PACKET) {
+      path.counters.dropMany(drop['no-packet'], Math.ceil((end - at) / size));
+      return;
+    }
+    into.push(next);
+  }
+}

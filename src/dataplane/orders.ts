@@ -1,0 +1,62 @@
+/** What control tells an engine and hears from it. Each list of orders is performed as a whole, between two batches. */
+import type { WatchMemory } from './core/ring-tracer.js';
+import type { VtepsMemory } from './core/vteps.js';
+import type { TableMemory } from './core/table.js';
+import type { Here } from './io/outer.js';
+import type { TapOffloads } from './io/tap.js';
+import type { UdpSockets } from './io/udp.js';
+import type { Network } from './overlay/network.js';
+import type { MessagePort } from 'node:worker_threads';
+
+/** What an engine is born with. */
+export interface EngineBirth {
+  index: number;
+  slots: number;
+  /** packets per receive */
+  batch: number;
+  spinMicros: number;
+  /** event descriptor that ends the engine's wait when there are orders */
+  wake: number;
+  counters: { ports: number; vteps: number; memory: SharedArrayBuffer };
+  fdb: TableMemory;
+  neighbours: TableMemory;
+  vteps: VtepsMemory;
+  watch: WatchMemory;
+  /** performance.timeOrigin of the clock that all engines share, ms */
+  timeOrigin: number;
+  orders: MessagePort;
+}
+
+/** The underlay of one engine. */
+export interface UnderlaySpec {
+  sockets: UdpSockets;
+  /** UDP_SEGMENT may be used */
+  segment: boolean;
+  bundle: boolean;
+  /** the tunnel TAP's queue for this engine; absent: sockets only */
+  tunnel?: { fd: number; here: Here };
+}
+
+export type Order =
+  | { kind: 'underlay'; spec: UnderlaySpec | null }
+  | { kind: 'attach'; port: number; fd: number; offloads: TapOffloads }
+  | { kind: 'detach'; port: number }
+  | { kind: 'network'; network: Network }
+  | { kind: 'network-gone'; index: number }
+  | { kind: 'stop' };
+
+export interface Orders {
+  id: number;
+  list: Order[];
+}
+
+export type Notice =
+  | { kind: 'done'; id: number }
+  /** first refusal with this errno on this device */
+  | { kind: 'device-error'; device: 'tap' | 'underlay' | 'tunnel'; port: number; errno: number }
+  /** the device is gone, and the engine has let go of it */
+  | { kind: 'device-lost'; device: 'tap' | 'tunnel'; port: number; errno: number }
+  /** UDP_SEGMENT was refused and is off */
+  | { kind: 'no-segment' }
+  /** something asked for attention on the host: neighbours, links or routes changed */
+  | { kind: 'host-changed' };

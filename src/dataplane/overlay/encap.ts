@@ -1,0 +1,38 @@
+/**
+ * Puts the VXLAN header before each frame (RFC 7348 §5) and takes the hash of its flow, from which the underlay
+ * makes the source port (§5: "calculated using a hash of fields from the inner packet"). The outer Ethernet, IP and
+ * UDP headers are the underlay's.
+ */
+import type { Batch } from '../core/batch.js';
+import type { Path } from '../core/path.js';
+import { hop } from '../core/tracer.js';
+import * as flow from '../wire/flow.js';
+import * as vxlan from '../wire/vxlan.js';
+import type { Networks } from './network.js';
+
+/** Every packet of `frames` stays in it, and begins at its VXLAN header afterwards. */
+export function encap(path: Path, networks: Networks, frames: Batch): void {
+  const { pool } = path;
+  const { offset, length } = pool;
+  for (let i = 0; i < frames.count; i++) {
+    const packet = frames.packets[i]!;
+    // 1. The flow, for the source port.
+    const at = offset[packet]!;
+    pool.flow[packet] = flow.hash(pool.bytes, at, at + length[packet]!);
+
+    // 2. The header. `network` was there a moment ago when the bridge sent the packet on; it can't have gone since.
+    const network = networks.at(pool.network[packet]!)!;
+    const header = at - vxlan.HEADER;
+    if (network.groupPolicy < 0) vxlan.write(pool.bytes, header, network.vni);
+    else vxlan.writeGroup(pool.bytes, header, network.vni, network.groupPolicy);
+
+    // 3. The packet begins 8 bytes earlier.
+    offset[packet] = header;
+    length[packet]! += vxlan.HEADER;
+    if (pool.offload[packet] !== 0) {
+      pool.checksumStart[packet]! += vxlan.HEADER;
+      pool.headerLength[packet]! += vxlan.HEADER;
+    }
+    if (pool.trace[packet] !== 0) path.tracer.note(packet, hop.encap, pool.flow[packet]!);
+  }
+}

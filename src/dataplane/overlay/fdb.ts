@@ -1,0 +1,116 @@
+/**
+ * The forwarding database: (network, MAC) → a local port or a VTEP. Control writes static entries; engines
+ * learn the others, which age. A learned entry never replaces a static one.
+ *
+ * Key: network << 16 | upper 16 bits of the MAC, lower 32 bits. Value: the target, then the second at which a
+ * learned entry was last seen.
+ */
+import { NOT_FOUND, Table, type TableMemory } from '../core/table.js';
+
+const STATIC = 1 << 30;
+const LOCAL = 1 << 29;
+const INDEX = (1 << 24) - 1;
+
+export const NOWHERE = NOT_FOUND;
+
+/** A target is a number: a port (local) or a VTEP (remote), static or learned. */
+export const localTarget = (port: number): number => LOCAL | port;
+export const remoteTarget = (vtep: number): number => vtep;
+export const isLocal = (target: number): boolean => (target & LOCAL) !== 0;
+export const isStatic = (target: number): boolean => (target & STATIC) !== 0;
+export const indexOf = (target: number): number => target & INDEX;
+
+export interface FdbEntry {
+  network: number;
+  macHigh: number;
+  macLow: number;
+  target: number;
+  seenSeconds: number;
+}
+
+export class Fdb {
+  readonly table: Table;
+  readonly #key = new Int32Array(2);
+
+  static allocate(entries: number): TableMemory {
+    return Table.allocate(entries, 2);
+  }
+
+  constructor(memory: TableMemory) {
+    this.table = new Table(memory);
+  }
+
+  /** The target, or NOWHERE. */
+  find(network: number, macHigh: number, macLow: number): number {
+    return this.table.find((network << 16) | macHigh, macLow);
+  }
+
+  /** Control's entry. False when the table is full. */
+  setStatic(network: number, macHigh: number, macLow: number, target: number): boolean {
+    return this.table.locked(() => this.table.set(this.#at(network, macHigh, macLow), target | STATIC, 0));
+  }
+
+  remove(network: number, macHigh: number, macLow: number): boolean {
+    return this.table.locked(() => this.table.remove(this.#at(network, macHigh, macLow)));
+  }
+
+  /**
+   * A frame came from `target`: its source is there. The common case, nothing new, is a look-up and at most a
+   * store of the time. When another writer is busy, the next frame will teach it. True if something was learned.
+   */
+  learn(network: number, macHigh: number, macLow: number, target: number, nowSeconds: number): boolean {
+    const { table } = this;
+    const k0 = (network << 16) | macHigh;
+    const at = table.locate(k0, macLow);
+    if (at >= 0) {
+      const known = table.words[at + 2]!;
+      if ((known & STATIC) !== 0) return false;
+      if (known === target) {
+        if (table.words[at + 3] !== nowSeconds) table.words[at + 3] = nowSeconds;
+        return false;
+      }
+    }
+    if (!table.tryLock()) return false;
+    const learned = table.set(this.#at(network, macHigh, macLow), target, nowSeconds);
+    table.unlock();
+    return learned;
+  }
+
+  /** Removes learned entries for which `gone` holds; static ones stay. */
+  sweep(gone: (entry: FdbEntry) => boolean): number {
+    let removed = 0;
+    for (const at of this.table.entries()) {
+      const entry = this.#entry(at);
+      if (isStatic(entry.target) || !gone(entry)) continue;
+      this.table.locked(() => {
+        const key = this.#at(entry.network, entry.macHigh, entry.macLow);
+        const now = this.table.locate(key[0]!, key[1]!);
+        if (now < 0 || this.table.words[now + 2] !== entry.target) return;
+        this.table.removeAt(now);
+        removed++;
+      });
+    }
+    return removed;
+  }
+
+  *entries(): Generator<FdbEntry> {
+    for (const at of this.table.entries()) yield this.#entry(at);
+  }
+
+  #entry(at: number): FdbEntry {
+    const { words } = this.table;
+    return {
+      network: words[at]! >>> 16,
+      macHigh: words[at]! & 0xffff,
+      macLow: words[at + 1]!,
+      target: words[at + 2]!,
+      seenSeconds: words[at + 3]!,
+    };
+  }
+
+  #at(network: number, macHigh: number, macLow: number): Int32Array {
+    this.#key[0] = (network << 16) | macHigh;
+    this.#key[1] = macLow;
+    return this.#key;
+  }
+}

@@ -1,0 +1,62 @@
+/**
+ * The Internet checksum (RFC 1071), its pseudo-headers (RFC 9293 §3.1, RFC 8200 §8.1) and incremental updates
+ * (RFC 1624).
+ *
+ * A *sum* is the 16-bit one's-complement sum, folded, not complemented: sums can be chained through `initial`.
+ * A *checksum* is what stands in a header: `finish(sum)`. A range whose checksum stands in it sums to 0xffff.
+ */
+
+/** A 32-bit accumulator down to 16 bits, end-around carries added. */
+export function fold(accumulator: number): number {
+  const once = (accumulator & 0xffff) + (accumulator >>> 16);
+  return (once & 0xffff) + (once >>> 16);
+}
+
+/** The checksum field for a sum. */
+export const finish = (sum: number): number => ~sum & 0xffff;
+
+/**
+ * Sum of `length` bytes from `start`, an odd last byte padded with zero. `start` counts as even, wherever it
+ * lies. For headers and small packets; bulk belongs to native. Below 128 KiB, where the accumulator overflows.
+ */
+export function sum(bytes: Uint8Array, start: number, length: number, initial = 0): number {
+  const end = start + length;
+  let at = start;
+  let total = initial;
+  for (; at + 8 <= end; at += 8) {
+    total =
+      (total +
+        ((bytes[at] << 8) | bytes[at + 1]) +
+        ((bytes[at + 2] << 8) | bytes[at + 3]) +
+        ((bytes[at + 4] << 8) | bytes[at + 5]) +
+        ((bytes[at + 6] << 8) | bytes[at + 7])) |
+      0;
+  }
+  for (; at + 2 <= end; at += 2) total = (total + ((bytes[at] << 8) | bytes[at + 1])) | 0;
+  if (at < end) total = (total + (bytes[at] << 8)) | 0;
+  return fold(total);
+}
+
+/** Sum of the IPv4 pseudo-header. Addresses are words as `ipv4.source` reads them, `length` the bytes of the layer above. */
+export function pseudoHeader4(source: number, destination: number, protocol: number, length: number): number {
+  return fold(
+    (source >>> 16) + (source & 0xffff) + (destination >>> 16) + (destination & 0xffff) + protocol + length,
+  );
+}
+
+/** Sum of the IPv6 pseudo-header. `at` is the IPv6 header that holds the addresses, `length` the bytes of the layer above. */
+export function pseudoHeader6(bytes: Uint8Array, at: number, protocol: number, length: number): number {
+  return sum(bytes, at + 8, 32, fold(protocol + length));
+}
+
+/** The checksum after a 16-bit word that it covers changed (RFC 1624 eqn. 3: HC' = ~(~HC + ~m + m')). */
+export function update16(checksum: number, before: number, after: number): number {
+  return finish(fold((~checksum & 0xffff) + (~before & 0xffff) + (after & 0xffff)));
+}
+
+/** The same for a 32-bit word that lies at an even offset of what is summed. */
+export function update32(checksum: number, before: number, after: number): number {
+  return finish(
+    fold((~checksum & 0xffff) + (~before >>> 16) + (~before & 0xffff) + (after >>> 16) + (after & 0xffff)),
+  );
+}
