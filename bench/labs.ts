@@ -4,6 +4,7 @@ import { mkdir, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Lab, run } from '../src/cli/lab/lab.js';
+import { sleep } from './machine.js';
 
 /** Namespaces are called vb<pid>x…, the directory viaduct-bench-<pid>, so that a later run finds what a killed one left. */
 const PREFIX = 'vb';
@@ -24,6 +25,12 @@ export async function scratchDirectory(): Promise<string> {
   scratch ??= join(tmpdir(), `${SCRATCH}${process.pid}`);
   await mkdir(scratch, { recursive: true, mode: 0o755 });
   return scratch;
+}
+
+/** Waits until a file, or a socket, is there. */
+export async function waitFor(path: string, seconds = 10): Promise<void> {
+  for (const deadline = performance.now() + seconds * 1000; !existsSync(path); await sleep(20))
+    if (performance.now() > deadline) throw new Error(`${path} did not appear within ${seconds} s`);
 }
 
 export async function closeLab(lab: Lab): Promise<void> {

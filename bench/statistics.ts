@@ -6,10 +6,10 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
-/** Three significant digits, with separators from a thousand on: 0.0731, 23.1, 111,000. */
+/** Three significant digits (four from a thousand on, with separators): 0.0731, 23.1, 111,200; small whole numbers as they are. */
 export function format(value: number): string {
   if (!Number.isFinite(value)) return '–';
-  if (value === 0) return '0';
+  if (Number.isInteger(value) && Math.abs(value) < 10_000) return value.toLocaleString('en-US');
   const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
   if (digits > 0) return value.toFixed(Math.min(digits, 4));
   const unit = 10 ** Math.max(0, Math.floor(Math.log10(Math.abs(value))) - 3);

@@ -8,7 +8,7 @@ import { closeLab, openLab } from '../labs.js';
 import { has } from '../machine.js';
 import { median } from '../statistics.js';
 import { type Figures, MEASUREMENTS, type Measurement, type Row } from './rows.js';
-import { awaitReach, type Side } from './side.js';
+import { awaitReach, pause, type Side } from './side.js';
 import { prepareWire, type Wire } from './wire.js';
 
 export interface Plan {
@@ -47,6 +47,7 @@ async function build(plan: Plan, outcome: Outcome): Promise<Side[]> {
     try {
       const side = await make(lab);
       await awaitReach(side);
+      await pause(side, true);
       sides.push(side);
     } catch (error) {
       outcome.notes.push(`skipped ${name}: ${(error as Error).message}`);
@@ -79,11 +80,14 @@ export async function compare(plan: Plan): Promise<Outcome> {
       if (wire === 'segmented' && side.hosts.length === 0) continue;
       plan.say(`${wire}: setting the wire of ${side.name}`);
       try {
+        await pause(side, false);
         const seen = await prepareWire(side, wire);
         if (seen !== undefined) outcome.notes.push(`largest packet on the ${wire} wire, ${seen}`);
         present.push(side);
       } catch (error) {
         outcome.notes.push(`skipped ${side.name} on the ${wire} wire: ${(error as Error).message}`);
+      } finally {
+        await pause(side, true);
       }
     }
     for (const measurement of measurements) await takeTurns(plan, wire, measurement, present, outcome);
@@ -103,9 +107,12 @@ async function takeTurns(
     for (const [side, figures] of taken) {
       plan.say(`${wire}: ${measurement.name}, round ${round} of ${plan.rounds}, ${side.name}`);
       try {
+        await pause(side, false);
         figures.push(await measurement.run(side, plan.seconds * measurement.weight));
       } catch (error) {
         outcome.notes.push(`${measurement.name} of ${side.name} (${wire}): ${(error as Error).message}`);
+      } finally {
+        await pause(side, true);
       }
     }
   }

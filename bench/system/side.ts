@@ -33,6 +33,8 @@ export interface Side {
   address6: string;
   /** processes that carry the packets, for their CPU; none for the kernel */
   processes: number[];
+  /** its processes poll without rest: they are stopped while others have their turn */
+  polls?: true;
   /** last words of what carries, when a measurement fails */
   log?(): string;
 }
@@ -95,6 +97,13 @@ export async function awaitReach(side: Side, seconds = 15): Promise<void> {
   }
   await useCubic(side.client, ENDS[0]);
   await useCubic(side.server, ENDS[1]);
+}
+
+/** Stops or continues what would take a core from the others. */
+export async function pause(side: Side, stopped: boolean): Promise<void> {
+  if (!side.polls) return;
+  for (const pid of side.processes) process.kill(pid, stopped ? 'SIGSTOP' : 'SIGCONT');
+  if (!stopped) await sleep(300);
 }
 
 /** Names this side and gives it the server's addresses. */

@@ -1,6 +1,6 @@
 /** `npm run bench -- system`: Viaduct side by side with the kernel's vxlan and, with --peers, with others. */
 import type { Options } from '../options.js';
-import { PEERS } from './peers.js';
+import { PEERS } from './peers/peers.js';
 import { lines, report } from './report.js';
 import { compare, type Plan } from './run.js';
 import { buildKernel, buildPlain } from './side.js';
