@@ -3,12 +3,12 @@ import { once } from 'node:events';
 import type { Server } from 'node:http';
 import { ConfigError, OFFLOADS, type OffloadName, type UnderlayDevice } from '../dataplane/config.js';
 import { createDataplane } from '../dataplane/dataplane.js';
-import type { Logger } from '../dataplane/face.js';
+import { ApplyError, type Logger } from '../dataplane/face.js';
 import type { LogLevel } from './choices.js';
 import { FAILED, Failure, USAGE } from './failure.js';
 import { createLogger } from './log.js';
 import { type Overrides, Running } from './running.js';
-import { listen, socketPath } from './socket/place.js';
+import { listen, removeAtExit, socketPath } from './socket/place.js';
 import { createControlServer } from './socket/server.js';
 
 const CLOSE_MS = 500;
@@ -27,19 +27,23 @@ export async function dataplane(options: DataplaneOptions): Promise<number> {
   const logger = createLogger(options.logLevel);
   const signals = new Signals(logger);
   const running = new Running(createDataplane({ logger }), options.config, overrides);
+  const config = await running.read().catch((error: unknown) => refuse(error, logger));
+  if (config === undefined) return FAILED;
+
   const closing = new AbortController();
   const server = createControlServer(running, logger, closing.signal);
   const path = socketPath(options.socket);
-  await listen(server, path); // first, so that of two data planes that start at once only one goes on
+  await listen(server, path); // before all else, so that of two that start at once only one goes on
+  removeAtExit(path);
   try {
     await running.dataplane.start();
-    if (!(await reload(running, logger))) return FAILED;
+    logger.info(await running.apply(config), 'configuration applied');
     logger.info({ socket: path, pid: process.pid }, 'ready');
     signals.onReload(() => void reload(running, logger));
     logger.info({ signal: await signals.stop }, 'stopping');
     return 0;
   } catch (error) {
-    logger.error({ err: error }, 'the data plane failed');
+    refuse(error, logger);
     return FAILED;
   } finally {
     closing.abort();
@@ -49,17 +53,21 @@ export async function dataplane(options: DataplaneOptions): Promise<number> {
   }
 }
 
-/** Whether the file was applied; if not, its faults are in the log and what ran before still runs. */
-async function reload(running: Running, logger: Logger): Promise<boolean> {
+async function reload(running: Running, logger: Logger): Promise<void> {
   try {
     logger.info(await running.reload(), 'configuration applied');
-    return true;
   } catch (error) {
-    if (error instanceof ConfigError) {
-      for (const fault of error.faults) logger.error({ fault }, 'configuration refused');
-    } else logger.error({ reason: (error as Error).message }, 'configuration not applied');
-    return false;
+    refuse(error, logger);
   }
+}
+
+/** Logs why a configuration doesn't run, each fault of it on a line of its own. */
+function refuse(error: unknown, logger: Logger): undefined {
+  if (error instanceof ConfigError) {
+    for (const fault of error.faults) logger.error({ fault }, 'configuration refused');
+  } else if (error instanceof ApplyError) {
+    logger.error({ reason: error.message }, 'configuration not applied');
+  } else logger.error({ err: error }, 'the data plane failed');
 }
 
 /** Answers that are under way get a moment to end. */

@@ -55,7 +55,13 @@ export function examine(probe: HostProbe): Check[] {
     node(),
     verdict('native addon', probe.addon, 'missing', 'loaded', build),
     right,
-    verdict('/dev/net/tun', probe.tap, 'missing', 'a TAP can be opened', right.fix || (probe.addon === '' ? tun : '')),
+    verdict(
+      '/dev/net/tun',
+      probe.tap,
+      'missing',
+      'a TAP can be opened',
+      right.fix || (probe.addon === '' ? tun : ''),
+    ),
     ...FEATURES.map(([key, name, well, loss, linux]) => {
       const fault = probe[key] === '' ? '' : `${probe[key]}; without it ${loss}`;
       return verdict(name, fault, 'warn', well, able ? `Linux ${linux} or later (this is ${release()})` : '');

@@ -39,10 +39,14 @@ export class Running {
     return this.#config;
   }
 
-  /** Applies the text of a configuration. Throws ConfigError or ApplyError; then nothing has changed. */
-  apply(text: string, where: string): Promise<Applied> {
+  /** What the file says now. Throws ConfigError. */
+  async read(): Promise<Config> {
+    return parseConfig(await readConfigFile(this.#file), this.#file);
+  }
+
+  /** Throws ApplyError; then nothing has changed. */
+  apply(written: Config): Promise<Applied> {
     return this.#inTurn(async () => {
-      const written = parseConfig(text, where);
       const config = overridden(written, this.#overrides);
       const applied = await this.dataplane.apply(config);
       this.#config = config;
@@ -51,9 +55,9 @@ export class Running {
     });
   }
 
-  /** Reads the file again and applies it. */
+  /** Reads the file again and applies it. Throws ConfigError or ApplyError; then nothing has changed. */
   async reload(): Promise<Applied> {
-    return this.apply(await readConfigFile(this.#file), this.#file);
+    return this.apply(await this.read());
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {

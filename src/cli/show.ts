@@ -5,7 +5,7 @@ import { Failure, USAGE } from './failure.js';
 import { ask } from './socket/client.js';
 import { socketPath } from './socket/place.js';
 import { painter } from './text/style.js';
-import * as views from './text/views.js';
+import { type Context, VIEWS } from './text/views.js';
 
 export interface ShowOptions {
   socket?: string;
@@ -49,13 +49,13 @@ function watchSeconds(option: string | true): number {
 }
 
 /** The value came over the socket as the view's type. */
-export function render(
+function render(
   table: Table,
   value: unknown,
   options: ShowOptions,
   before?: { value: unknown; seconds: number },
 ): string {
-  const view = views[table] as (value: unknown, context: views.Context<unknown>) => string;
+  const view = VIEWS[table] as (value: unknown, context: Context<unknown>) => string;
   const context = { paint: painter(process.stdout), all: options.all ?? false };
   return view(value, before === undefined ? context : { ...context, before });
 }

@@ -1,5 +1,6 @@
 /** The control socket's file: where it is, whether somebody answers there, and who may open it. */
-import { lstatSync, mkdirSync, unlinkSync } from 'node:fs';
+import { once } from 'node:events';
+import { chmodSync, existsSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { connect } from 'node:net';
 import { dirname, resolve } from 'node:path';
@@ -44,27 +45,19 @@ export async function claim(path: string): Promise<void> {
   unlinkSync(path);
 }
 
-/** Listens with mode 0600 from the first moment on. The file goes when the server closes or the process exits. */
+/** Listens, with mode 0600. The file goes when the server closes. */
 export async function listen(server: Server, path: string): Promise<void> {
   await claim(path);
-  const mask = process.umask(0o177);
-  try {
-    const listening = new Promise<void>((done, failed) => {
-      server.once('error', failed);
-      server.listen(path, () => {
-        server.off('error', failed);
-        done();
-      });
-    });
-    process.umask(mask);
-    await listening;
-  } finally {
-    process.umask(mask);
-  }
+  server.listen(path);
+  // It is bound by now, or an error is on its way; nobody has been let in yet.
+  if (existsSync(path)) chmodSync(path, 0o600);
+  await once(server, 'listening');
+}
+
+/** Removes the socket, if it is still this one, when the process exits without closing its server. */
+export function removeAtExit(path: string): void {
   const { ino } = lstatSync(path);
-  const remove = () => {
+  process.once('exit', () => {
     if (lstatSync(path, { throwIfNoEntry: false })?.ino === ino) unlinkSync(path);
-  };
-  process.once('exit', remove);
-  server.once('close', () => process.off('exit', remove));
+  });
 }

@@ -1,6 +1,6 @@
 /** The control socket's server: HTTP/1.1 and JSON, so that `curl --unix-socket` works as well as `viaduct show`. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { ConfigError } from '../../dataplane/config.js';
+import { ConfigError, parseConfig } from '../../dataplane/config.js';
 import { ApplyError, type Logger } from '../../dataplane/face.js';
 import { FilterError } from '../pcap/filter.js';
 import type { Running } from '../running.js';
@@ -25,7 +25,8 @@ const ROUTES: Readonly<Record<string, Readonly<Record<string, Handler>>>> = {
   '/v1/stats': { GET: ({ running }) => running.dataplane.stats() },
   '/v1/config': {
     GET: ({ running }) => running.config,
-    PUT: async ({ running, request }) => running.apply(await body(request), 'the configuration sent'),
+    PUT: async ({ running, request }) =>
+      running.apply(parseConfig(await body(request), 'the configuration sent')),
   },
   '/v1/reload': { POST: ({ running }) => running.reload() },
   '/v1/trace': { GET: traceStream },

@@ -154,6 +154,8 @@ export const stats: View<Stats> = (value, { paint }) => {
   return pairs.map(([name, text]) => `${paint('bold', name.padEnd(width))}  ${text}\n`).join('');
 };
 
+export const VIEWS = { networks, endpoints, fdb, neighbours, vteps, drops, counters, stats } as const;
+
 /** One line of what an apply did. */
 export function appliedText(applied: Applied): string {
   const { networks: n, endpoints: e, fdb: f } = applied;

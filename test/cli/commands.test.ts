@@ -1,0 +1,244 @@
+/** The command as a shell starts it: what it prints, and the code it exits with. */
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import test from 'ava';
+import { DROPS } from '../../src/dataplane/report.js';
+import { PING, scratchFolder, serve } from './fake-dataplane.js';
+
+interface Finished {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+const MAIN = 'dist/src/cli/main.js';
+const environment = { ...process.env, NO_COLOR: '1', VIADUCT_SOCKET: '/nonexistent/viaduct.sock' };
+
+function viaduct(args: string[], env: Record<string, string> = {}): Promise<Finished> {
+  return new Promise((resolve) => {
+    execFile(
+      process.execPath,
+      [MAIN, ...args],
+      { env: { ...environment, ...env }, timeout: 30_000 },
+      (error, stdout, stderr) => {
+        resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
+      },
+    );
+  });
+}
+
+test('a client that nobody answers says what to do and exits with 3', async (t) => {
+  for (const args of [['show', 'drops'], ['reload'], ['trace'], ['capture', '-w', '/dev/null']]) {
+    const { code, stdout, stderr } = await viaduct(args);
+    t.is(code, 3);
+    t.is(stdout, '');
+    t.regex(
+      stderr,
+      /^viaduct: No data plane answers at \/nonexistent\/viaduct\.sock; start one with .*--socket or VIADUCT_SOCKET\.\n$/,
+    );
+  }
+});
+
+test('wrong usage exits with 2', async (t) => {
+  const { file } = await serve(t);
+  const wrong = [
+    [],
+    ['nothing'],
+    ['show'],
+    ['show', 'nothing'],
+    ['show', 'drops', '--colour'],
+    ['show', 'drops', '--watch', 'soon'],
+    ['capture'],
+    ['trace', '--count', '0'],
+    ['dataplane'],
+    ['dataplane', '--config', file, '--log-level', 'loud'],
+    ['dataplane', '--config', file, '--offload', 'tso=maybe'],
+    ['dataplane', '--config', file, '--offload', 'lro=off'],
+    ['dataplane', '--config', file, '--underlay-device', 'carrier-pigeon'],
+  ];
+  const codes = await Promise.all(wrong.map(async (args) => [args.join(' '), (await viaduct(args)).code]));
+  t.deepEqual(
+    codes,
+    wrong.map((args) => [args.join(' '), 2]),
+  );
+});
+
+test('help and version exit with 0', async (t) => {
+  t.regex((await viaduct(['--help'])).stdout, /^Usage: viaduct /);
+  t.regex((await viaduct(['show', '--help'])).stdout, /networks/);
+  const { version } = JSON.parse(await readFile('package.json', 'utf8')) as { version: string };
+  t.is((await viaduct(['version'])).stdout, `${version}\n`);
+  t.is((await viaduct(['--version'])).stdout, `${version}\n`);
+});
+
+test('a valid file passes the check, a faulty one is refused with every fault', async (t) => {
+  t.deepEqual(await viaduct(['check', 'examples/minimal.yaml']), {
+    code: 0,
+    stdout: 'examples/minimal.yaml is valid (networks: 1, endpoints: 1, remotes: 1)\n',
+    stderr: '',
+  });
+  const file = join(await scratchFolder(t), 'faulty.yaml');
+  await writeFile(file, 'networks: [{ name: a, vni: 0 }]\n');
+  t.deepEqual(await viaduct(['check', file]), {
+    code: 1,
+    stdout: '',
+    stderr:
+      `viaduct: ${file} is not a valid configuration:\n` +
+      '  underlay: is required\n' +
+      '  networks[0].vni: must be 1..16777215, got 0\n',
+  });
+  const { code, stderr } = await viaduct(['check', '/nonexistent']);
+  t.is(code, 1);
+  t.regex(stderr, /can't be read: ENOENT/);
+});
+
+test('the schema is JSON', async (t) => {
+  const { code, stdout } = await viaduct(['schema']);
+  t.is(code, 0);
+  t.like(JSON.parse(stdout), { type: 'object', additionalProperties: false });
+});
+
+test('show finds the socket by --socket and by VIADUCT_SOCKET', async (t) => {
+  const { socket } = await serve(t);
+  const byOption = await viaduct(['show', 'networks', '--socket', socket]);
+  t.regex(byOption.stdout, /^NETWORK +VNI/);
+  t.deepEqual(await viaduct(['show', 'networks'], { VIADUCT_SOCKET: socket }), byOption);
+});
+
+test('show drops as JSON has every reason and its count', async (t) => {
+  const { socket, dataplane } = await serve(t);
+  const { stdout } = await viaduct(['show', 'drops', '--json', '--socket', socket]);
+  const drops = JSON.parse(stdout) as Record<string, number>;
+  t.deepEqual(drops, dataplane.drops());
+  t.is(Object.keys(drops).length, DROPS.length);
+  const table = await viaduct(['show', 'drops', '--socket', socket]);
+  t.is(table.stdout.split('\n').length, 3);
+  const all = await viaduct(['show', 'drops', '--all', '--socket', socket]);
+  t.is(all.stdout.split('\n').length, DROPS.length + 2);
+});
+
+test('show --watch shows the table again and again', async (t) => {
+  const { socket } = await serve(t);
+  const args = [MAIN, 'show', 'counters', '--json', '--watch', '0.1', '--socket', socket];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'], env: environment });
+  let text = '';
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk;
+    if (text.split('\n').length > 3) child.kill();
+  });
+  await once(child, 'exit');
+  for (const line of text.trimEnd().split('\n')) t.is((JSON.parse(line) as { turns: number }).turns, 10);
+});
+
+test('apply and reload say what they did', async (t) => {
+  const { socket, dataplane, file } = await serve(t);
+  const done = 'in 4 ms: networks +1 -0 ~0, endpoints +2 -0, fdb +3 -0\n';
+  t.deepEqual(await viaduct(['apply', 'examples/minimal.yaml', '--socket', socket]), {
+    code: 0,
+    stdout: `generation 2 ${done}`,
+    stderr: '',
+  });
+  t.is(dataplane.applied[1]!.networks[0]!.vni, 4097);
+  await writeFile(file, '{"underlay": {"address": "10.0.0.5"}}');
+  t.is((await viaduct(['reload', '--socket', socket])).stdout, `generation 3 ${done}`);
+  t.deepEqual(dataplane.applied[2]!.underlay.address, ['10.0.0.5']);
+
+  await writeFile(file, '{"underlay": {"address": "10.0.0.5", "port": 0}}');
+  const refused = await viaduct(['reload', '--socket', socket]);
+  t.is(refused.code, 1);
+  t.regex(refused.stderr, /underlay\.port: must be 1\.\.65535, got 0/);
+  dataplane.refuse = 'no namespace ctr-a';
+  t.deepEqual(await viaduct(['apply', 'examples/minimal.yaml', '--socket', socket]), {
+    code: 1,
+    stdout: '',
+    stderr: 'viaduct: no namespace ctr-a\n',
+  });
+});
+
+test('trace prints a line for each hop of so many packets', async (t) => {
+  const { socket, dataplane } = await serve(t);
+  const event = { packet: 1, time: 1.5, detail: 'eth0', frame: PING, length: 42 };
+  dataplane.events = [
+    { ...event, hop: 'tap.receive' },
+    { ...event, hop: 'drop', detail: 'too-big' },
+    { ...event, packet: 2, hop: 'tap.receive' },
+  ];
+  const { code, stdout } = await viaduct(['trace', 'icmp', 'or', 'arp', '--count', '1', '--socket', socket]);
+  t.is(code, 0);
+  t.is(stdout.trimEnd().split('\n').length, 2);
+  t.regex(stdout, /^00:00:01\.500000 #1 +tap\.receive +eth0 .*echo request, 42 bytes$/m);
+  t.regex(stdout, /^00:00:01\.500000 #1 +drop +too-big /m);
+  const json = await viaduct(['trace', '--json', '--count', '1', '--socket', socket]);
+  t.like(JSON.parse(json.stdout.split('\n')[0]!), { hop: 'tap.receive', frame: PING.toString('hex') });
+});
+
+test('a filter that is wrong ends a trace with 1 and the reason', async (t) => {
+  const { socket } = await serve(t);
+  const wrong = await viaduct(['trace', 'tcp', 'prt', '80', '--socket', socket]);
+  t.is(wrong.code, 1);
+  t.regex(wrong.stderr, /^viaduct: The filter 'tcp prt 80' is not valid: can't parse filter expression/);
+});
+
+test('capture writes a file that opens, also when it is interrupted', async (t) => {
+  const { socket, dataplane, folder } = await serve(t);
+  dataplane.frames = [1, 2, 3].map((time) => ({ time, frame: PING, length: PING.length }));
+  const file = join(folder, 'out.pcap');
+  const counted = await viaduct(['capture', '-w', file, 'icmp', '--count', '2', '--socket', socket]);
+  t.is(counted.code, 0);
+  t.regex(counted.stderr, /2 frames captured\n$/);
+  t.is((await readFile(file)).length, 24 + 2 * (16 + PING.length));
+
+  const args = [MAIN, 'capture', '-w', '-', '--snaplen', '64', '--socket', socket];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], env: environment });
+  const chunks: Buffer[] = [];
+  child.stdout.on('data', (chunk: Buffer) => {
+    chunks.push(chunk);
+    if (Buffer.concat(chunks).length >= 24 + 3 * (16 + PING.length)) child.kill('SIGINT');
+  });
+  const [code] = (await once(child, 'exit')) as [number];
+  t.is(code, 0);
+  t.is(Buffer.concat(chunks).readUInt32LE(16), 64);
+  t.is(dataplane.watched[1]!.snapLength, 64);
+});
+
+test('capture into a folder that is not there fails before it begins', async (t) => {
+  const { socket } = await serve(t);
+  const { code, stderr } = await viaduct(['capture', '-w', '/nonexistent/x.pcap', '--socket', socket]);
+  t.is(code, 1);
+  t.regex(stderr, /\/nonexistent\/x\.pcap can't be written: ENOENT/);
+});
+
+test('doctor names each thing with a verdict, and the underlay', async (t) => {
+  const { stdout } = await viaduct(['doctor', '--json']);
+  const { checks, underlay } = JSON.parse(stdout) as {
+    checks: { name: string; status: string; fix: string }[];
+    underlay: string;
+  };
+  t.true(['tunnel', 'udp', 'dgram'].includes(underlay));
+  t.true(checks.length >= 12);
+  for (const { status } of checks) t.true(['ok', 'warn', 'missing'].includes(status));
+  t.like(
+    checks.find(({ name }) => name === 'Node'),
+    { status: 'ok', fix: '' },
+  );
+});
+
+test('doctor without the addon says how to get it, and exits with 1', async (t) => {
+  const { code, stdout } = await viaduct(['doctor'], { VIADUCT_ADDON: '/nonexistent.node' });
+  t.is(code, 1);
+  t.regex(stdout, /^missing +native addon .*npm run build$/m);
+  t.regex(stdout, /^ +→ apt-get install make gcc/m);
+  t.regex(stdout, /The underlay would be: dgram\n$/);
+});
+
+test('doctor where tcpdump is not on the path says how to get it', async (t) => {
+  const folder = await scratchFolder(t);
+  const { stdout } = await viaduct(['doctor', '--json'], { PATH: folder });
+  const { checks } = JSON.parse(stdout) as { checks: { name: string; status: string; fix: string }[] };
+  t.like(
+    checks.find(({ name }) => name === 'tcpdump'),
+    { status: 'warn', fix: 'apt-get install tcpdump' },
+  );
+});
