@@ -51,6 +51,10 @@ export function createDataplane(options: { logger: Logger }): Dataplane {
 /** Ageing, lost interfaces, the underlay's MTU. */
 const TICK_MS = 1000;
 
+const NETLINK_ROUTE = 0;
+/** RTMGRP_*: links, neighbours, IPv4 and IPv6 addresses and routes (linux/rtnetlink.h). */
+const HOST_CHANGES = 0x1 | 0x4 | 0x10 | 0x40 | 0x100 | 0x400;
+
 /** What exists from the first configuration on. */
 interface Running {
   tables: Tables;
@@ -59,6 +63,8 @@ interface Running {
   engines: Engines;
   underlay: OpenUnderlay;
   keeper: VtepKeeper;
+  /** netlink socket that hears of changes on the host */
+  changes: number;
 }
 
 class HostDataplane implements Dataplane {
@@ -98,6 +104,7 @@ class HostDataplane implements Dataplane {
       for (const open of this.#endpoints.values()) closeEndpoint(open);
       running.keeper.close();
       running.underlay.close();
+      need().close(running.changes);
       this.#endpoints.clear();
       this.#networks.clear();
       this.#running = undefined;
@@ -232,15 +239,18 @@ class HostDataplane implements Dataplane {
     });
     const keeper = new VtepKeeper(tables.vteps, underlay, this.#logger);
     const watchers = new Watchers(memory.watch);
-    this.#running = { tables, counters, watchers, engines, underlay, keeper };
-    void engines.order((index) => [{ kind: 'underlay', spec: underlay.specs[index]! }]);
+    const changes = need().netlinkSubscribe('', NETLINK_ROUTE, HOST_CHANGES);
+    this.#running = { tables, counters, watchers, engines, underlay, keeper, changes };
+    void engines.order((index) => this.#rebuild(index));
     return this.#running;
   }
 
   /** Everything that an engine must know, for one that takes the place of one that failed. */
   #rebuild(engine: number): Order[] {
+    const { underlay, changes } = this.#running!;
     return [
-      { kind: 'underlay', spec: this.#running!.underlay.specs[engine]! },
+      { kind: 'underlay', spec: underlay.specs[engine]! },
+      ...(engine === 0 ? [{ kind: 'listen', fd: changes } as const] : []),
       ...[...this.#endpoints.values()].map((open) => attachOrder(open, engine)),
       ...[...this.#networks.values()].map(({ network }): Order => ({ kind: 'network', network })),
     ];
@@ -400,7 +410,7 @@ class HostDataplane implements Dataplane {
         this.#logger.info({}, 'UDP_SEGMENT was refused and is off; datagrams leave one by one');
         break;
       case 'host-changed':
-        this.#running?.keeper.refresh();
+        this.#running?.keeper.hostChanged();
         break;
       case 'done':
         break;

@@ -19,10 +19,11 @@ import { Fdb } from './overlay/fdb.js';
 import { Neighbours } from './overlay/neighbour.js';
 import { RingTracer } from './core/ring-tracer.js';
 
-/** Tags of what is waited for: the wake event, the tunnel TAP, sockets from 2 on, then ports. */
+/** Tags of what is waited for: orders, the tunnel TAP, the kernel's word of changes on the host, sockets, ports. */
 const WAKE = 0;
 const TUNNEL = 1;
-const SOCKETS = 2;
+const HOST = 2;
+const SOCKETS = 3;
 const PORTS = 1024;
 
 /** Descriptors that one wait reports. */
@@ -51,6 +52,8 @@ class EngineThread {
   readonly #told = new Set<string>();
   #udp: UdpUnderlay | undefined;
   #tunnel: TunnelUnderlay | undefined;
+  /** netlink socket that tells of changes on the host; one engine listens for all */
+  #host = -1;
   #running = true;
 
   constructor(birth: EngineBirth) {
@@ -108,6 +111,8 @@ class EngineThread {
         this.#perform(message.message as Orders);
         message = this.#running ? receiveMessageOnPort(this.#orders) : undefined;
       }
+    } else if (tag === HOST) {
+      if (this.#addon.netlinkRead(this.#host).length > 0) this.#tell({ kind: 'host-changed' });
     } else if (tag === TUNNEL) {
       const tunnel = this.#tunnel;
       if (tunnel === undefined) return;
@@ -142,6 +147,10 @@ class EngineThread {
         this.#engine.detach(order.port);
         break;
       }
+      case 'listen':
+        this.#host = order.fd;
+        this.#addon.epollAdd(this.#epoll, order.fd, HOST);
+        break;
       case 'network':
         this.#engine.networks.set(order.network);
         break;

@@ -39,6 +39,8 @@ export interface UnderlaySpec {
 
 export type Order =
   | { kind: 'underlay'; spec: UnderlaySpec | null }
+  /** tell of what this netlink socket reports */
+  | { kind: 'listen'; fd: number }
   | { kind: 'attach'; port: number; fd: number; offloads: TapOffloads }
   | { kind: 'detach'; port: number }
   | { kind: 'network'; network: Network }
@@ -58,5 +60,5 @@ export type Notice =
   | { kind: 'device-lost'; device: 'tap' | 'tunnel'; port: number; errno: number }
   /** UDP_SEGMENT was refused and is off */
   | { kind: 'no-segment' }
-  /** something asked for attention on the host: neighbours, links or routes changed */
+  /** neighbours, interfaces, addresses or routes of the host changed */
   | { kind: 'host-changed' };

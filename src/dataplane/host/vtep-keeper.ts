@@ -52,10 +52,19 @@ export class VtepKeeper {
     this.refresh();
   }
 
-  /** Rows were added or the host changed: looks at once, and often until everything is known. */
+  /** Rows were added: looks at once, and often until everything is known. */
   refresh(): void {
     this.#soon = SOON_TRIES;
     this.#look();
+  }
+
+  /** The host changed, perhaps in many small steps: everything is asked anew, in a moment. */
+  hostChanged(): void {
+    for (const kept of this.#kept.values()) kept.routeAt = -ROUTE_MS;
+    this.#soon = SOON_TRIES;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#look(), SOON_MS);
+    this.#timer.unref();
   }
 
   close(): void {

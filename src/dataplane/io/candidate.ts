@@ -1,9 +1,12 @@
 /**
- * Whether a packet may become part of a super-packet, and of which flow it is: the rules of the kernel's GRO
+ * Which packets may become part of a super-packet, and of which flow they are: the rules of the kernel's GRO
  * (tcp_gro_receive, udp_gro_receive_segment, inet_gro_receive), for frames without VLAN tags, IPv4 without
  * options and fragments, IPv6 without extension headers.
+ *
+ * Fields are read through the DataView, for datagrams that arrived glued lie at any alignment.
  */
 import { CHECKSUM_UNFINISHED, type Pool, SEGMENT_TCP4, SEGMENT_TCP6, SEGMENT_UDP } from '../core/pool.js';
+import { fold } from '../wire/checksum.js';
 import * as ethernet from '../wire/ethernet.js';
 import * as ipv4 from '../wire/ipv4.js';
 import * as ipv6 from '../wire/ipv6.js';
@@ -11,138 +14,175 @@ import * as tcp from '../wire/tcp.js';
 import * as udp from '../wire/udp.js';
 
 /** From the packet's start. */
-const IP = ethernet.HEADER;
+export const IP = ethernet.HEADER;
 export const L4_IPV4 = IP + ipv4.HEADER;
 export const L4_IPV6 = IP + ipv6.HEADER;
 
 export const UDP_CHECKSUM = 6;
 const RESERVED_BIT = 0x8000;
-/** What differs from packet to packet in the word of data offset, flags and window. */
+/** PSH and FIN, in the word of data offset, flags and window. */
 const ENDS = (tcp.PSH | tcp.FIN) << 16;
 
-/** Results of the last `examine`, besides its return value. */
+/** The first word of an untagged packet's type and IP header, with the bits that don't matter here. */
+const PLAIN_IPV4 = (ethernet.IPV4 << 16) | 0x4500;
+const TOS_IPV4 = 0xff;
+const PLAIN_IPV6 = (ethernet.IPV6 << 16) | 0x6000;
+const CLASS_IPV6 = 0xfff;
 
-/** Hash of the flow. */
-export let key = 0;
-/** Whether the packet is whole, plain, and carries something. */
+/** Hash of the flow of the frame at `at`; 0 when it isn't IP of the kind that is merged here. */
+export function keyOf(view: DataView, at: number, length: number): number {
+  if (length < L4_IPV4 + udp.HEADER) return 0;
+  const start = view.getInt32(at + 12);
+  let addresses: number;
+  let ports: number;
+  if ((start & ~TOS_IPV4) === PLAIN_IPV4) {
+    addresses = view.getInt32(at + IP + 12) ^ Math.imul(view.getInt32(at + IP + 16), 0x9e3779b1);
+    ports = view.getInt32(at + L4_IPV4);
+  } else if ((start & ~CLASS_IPV6) === PLAIN_IPV6 && length >= L4_IPV6 + udp.HEADER) {
+    addresses = view.getInt32(at + IP + 20) ^ Math.imul(view.getInt32(at + IP + 36), 0x9e3779b1);
+    ports = view.getInt32(at + L4_IPV6);
+  } else return 0;
+  return Math.imul(addresses ^ ports, 0x85ebca6b) | 1;
+}
+
+/** Results of the last `examine` that returned a kind. */
+
+/** Whether the packet is whole, plain, and carries something: it may begin a run, if nothing `ends` it at once. */
 export let mergeable = false;
+/** PSH or FIN: nothing may follow it in a super-packet. */
+export let ends = false;
 /** Bytes before the L4 header, and before what it carries. */
 export let l4 = 0;
 export let headerLength = 0;
-export let payload = 0;
-/** PSH or FIN: nothing may follow it in a super-packet. */
-export let ends = false;
 
-/**
- * Reads a packet's headers: SEGMENT_TCP4, SEGMENT_TCP6 or SEGMENT_UDP, or 0 when its flow can't be told. Fields are
- * read through the DataView, for datagrams that arrived glued lie at any alignment.
- */
+/** Reads a packet's headers, `keyOf` which isn't 0: SEGMENT_TCP4, SEGMENT_TCP6 or SEGMENT_UDP, or 0 when its flow can't be told. */
 export function examine(pool: Pool, packet: number): number {
   const { bytes, view } = pool;
   const at = pool.offset[packet];
   const length = pool.length[packet];
-  mergeable = false;
-  if (length < L4_IPV4 + udp.HEADER) return 0;
 
   // 1. IP. Padding behind the IP packet, or a piece missing, forbid merging.
-  const type = view.getUint16(at + 12);
+  let kind: number;
   let protocol: number;
   let plain = pool.segment[packet] === 0;
-  let kind: number;
-  if (type === ethernet.IPV4) {
+  if (view.getUint16(at + 12) === ethernet.IPV4) {
     const fragment = view.getUint16(at + IP + 6);
-    if (bytes[at + IP] !== 0x45 || (fragment & ~(ipv4.DONT_FRAGMENT | RESERVED_BIT)) !== 0) return 0;
+    if ((fragment & ~(ipv4.DONT_FRAGMENT | RESERVED_BIT)) !== 0) return 0;
     l4 = L4_IPV4;
     kind = SEGMENT_TCP4;
     protocol = bytes[at + IP + 9];
-    key = view.getInt32(at + IP + 12) ^ Math.imul(view.getInt32(at + IP + 16), 0x9e3779b1);
-    plain &&=
-      view.getUint16(at + IP + 2) === length - IP && fragment < RESERVED_BIT && headerSumRight(view, at + IP);
-  } else if (type === ethernet.IPV6) {
-    if (length < L4_IPV6 + udp.HEADER || bytes[at + IP] >> 4 !== 6) return 0;
+    plain &&= ipv4.totalLength(bytes, at + IP) === length - IP;
+    plain &&= fragment < RESERVED_BIT && ipv4.checksumValid(bytes, at + IP);
+  } else {
     l4 = L4_IPV6;
     kind = SEGMENT_TCP6;
     protocol = bytes[at + IP + 6];
-    key = view.getInt32(at + IP + 20) ^ Math.imul(view.getInt32(at + IP + 36), 0x9e3779b1);
-    plain &&= view.getUint16(at + IP + 4) === length - L4_IPV6;
-  } else return 0;
+    plain &&= ipv6.payloadLength(bytes, at + IP) === length - L4_IPV6;
+  }
 
   // 2. L4.
-  let field: number;
   if (protocol === tcp.PROTOCOL) {
     if (length < l4 + tcp.HEADER) return 0;
-    field = tcp.CHECKSUM;
-    headerLength = l4 + ((bytes[at + l4 + 12] >> 4) << 2);
-    const flags = bytes[at + l4 + 13];
+    headerLength = l4 + tcp.headerLength(bytes, at + l4);
+    const flags = tcp.flags(bytes, at + l4);
     ends = (flags & (tcp.PSH | tcp.FIN)) !== 0;
-    plain &&=
-      headerLength >= l4 + tcp.HEADER &&
-      (flags & (tcp.ACK | tcp.SYN | tcp.RST | tcp.URG | tcp.CWR)) === tcp.ACK;
+    plain &&= headerLength >= l4 + tcp.HEADER;
+    plain &&= (flags & (tcp.ACK | tcp.SYN | tcp.RST | tcp.URG | tcp.CWR)) === tcp.ACK;
   } else if (protocol === udp.PROTOCOL) {
     kind = SEGMENT_UDP;
-    field = UDP_CHECKSUM;
     headerLength = l4 + udp.HEADER;
     ends = false;
-    // The datagrams of a super-packet all get a checksum, so whoever sent none must be known to be right.
-    plain &&=
-      view.getUint16(at + l4 + 4) === length - l4 &&
-      (view.getUint16(at + l4 + UDP_CHECKSUM) !== 0 || pool.offload[packet] !== 0);
+    plain &&= udpPlain(pool, packet, l4);
   } else return 0;
-  key = Math.imul(key ^ view.getInt32(at + l4), 0x85ebca6b) ^ kind;
-  payload = length - headerLength;
-  mergeable =
-    plain &&
-    payload > 0 &&
-    ((pool.offload[packet] & CHECKSUM_UNFINISHED) === 0 ||
-      (pool.checksumStart[packet] === l4 && pool.checksumOffset[packet] === field));
+  mergeable = plain && length > headerLength && checksumPlain(pool, packet, l4, kind);
   return kind;
 }
 
-function headerSumRight(view: DataView, ip: number): boolean {
-  let sum = 0;
-  for (let at = ip; at < ip + ipv4.HEADER; at += 4) {
-    const word = view.getInt32(at, true);
-    sum += (word & 0xffff) + (word >>> 16);
-  }
-  return ((sum & 0xffff) + (sum >>> 16)) % 0xffff === 0;
+/** The datagrams of a super-packet all get a checksum, so whoever sent none must be known to be right. */
+function udpPlain(pool: Pool, packet: number, l4: number): boolean {
+  const at = pool.offset[packet] + l4;
+  return (
+    pool.view.getUint16(at + 4) === pool.length[packet] - l4 &&
+    (pool.view.getUint16(at + UDP_CHECKSUM) !== 0 || pool.offload[packet] !== 0)
+  );
 }
 
-/** Whether the examined packet at `at` is of the flow of another, examined before, at `first`. */
-export function sameFlow(view: DataView, first: number, at: number): boolean {
+/** A checksum that is unfinished must be that of this L4 header. */
+function checksumPlain(pool: Pool, packet: number, l4: number, kind: number): boolean {
+  return (
+    (pool.offload[packet] & CHECKSUM_UNFINISHED) === 0 ||
+    (pool.checksumStart[packet] === l4 &&
+      pool.checksumOffset[packet] === (kind === SEGMENT_UDP ? UDP_CHECKSUM : tcp.CHECKSUM))
+  );
+}
+
+/** Whether two packets of which `keyOf` is the same are of one flow; `l4` is that of either. */
+export function sameFlow(view: DataView, first: number, at: number, l4: number): boolean {
   let diff = view.getUint16(first + 12) ^ view.getUint16(at + 12);
-  if (l4 === L4_IPV4) {
-    diff |= view.getUint8(first + IP + 9) ^ view.getUint8(at + IP + 9);
-    // addresses and ports
-    for (let i = IP + 12; i < L4_IPV4 + 4; i += 4) diff |= view.getInt32(first + i) ^ view.getInt32(at + i);
-  } else {
-    diff |= view.getUint8(first + IP + 6) ^ view.getUint8(at + IP + 6);
-    for (let i = IP + 8; i < L4_IPV6 + 4; i += 4) diff |= view.getInt32(first + i) ^ view.getInt32(at + i);
+  const protocol = l4 === L4_IPV4 ? IP + 9 : IP + 6;
+  diff |= view.getUint8(first + protocol) ^ view.getUint8(at + protocol);
+  // addresses and ports
+  for (let i = l4 === L4_IPV4 ? IP + 12 : IP + 8; i < l4 + 4; i += 4) {
+    diff |= view.getInt32(first + i) ^ view.getInt32(at + i);
   }
   return diff === 0;
 }
 
-/** Whether the headers of two packets of a flow differ in nothing but what a super-packet restores. IPv4's id and TCP's sequence aside. */
-export function sameHeaders(view: DataView, first: number, at: number, isUdp: boolean): boolean {
+/**
+ * Whether a packet could stand behind `first`, which `examine` found mergeable, in one super-packet: headers that differ
+ * in nothing but what splitting restores. Sequence numbers, IPv4's ids and sizes are the caller's to judge.
+ * @param l4 and `headerLength` of `first`; the packet is longer than that
+ */
+export function repeats(
+  pool: Pool,
+  first: number,
+  packet: number,
+  l4: number,
+  headerLength: number,
+  kind: number,
+): boolean {
+  const { view } = pool;
+  const a = pool.offset[first];
+  const b = pool.offset[packet];
+  const length = pool.length[packet];
   let diff =
-    (view.getInt32(first) ^ view.getInt32(at)) |
-    (view.getInt32(first + 4) ^ view.getInt32(at + 4)) |
-    (view.getInt32(first + 8) ^ view.getInt32(at + 8));
+    pool.segment[packet] |
+    (view.getInt32(a) ^ view.getInt32(b)) |
+    (view.getInt32(a + 4) ^ view.getInt32(b + 4)) |
+    (view.getInt32(a + 8) ^ view.getInt32(b + 8)) |
+    // EtherType, version, TOS; for IPv6 half the flow label too
+    (view.getInt32(a + 12) ^ view.getInt32(b + 12));
   if (l4 === L4_IPV4) {
-    // type of service, DF, time to live
     diff |=
-      (view.getUint8(first + IP + 1) ^ view.getUint8(at + IP + 1)) |
-      (view.getInt32(first + IP + 6) ^ view.getInt32(at + IP + 6));
+      (view.getUint16(b + IP + 2) ^ (length - IP)) |
+      // DF, TTL, protocol; addresses and ports
+      (view.getInt32(a + IP + 6) ^ view.getInt32(b + IP + 6)) |
+      (view.getInt32(a + IP + 12) ^ view.getInt32(b + IP + 12)) |
+      (view.getInt32(a + IP + 16) ^ view.getInt32(b + IP + 16)) |
+      (view.getInt32(a + IP + 20) ^ view.getInt32(b + IP + 20)) |
+      // The header's checksum is right if what it weighs up against length and id is what it does in the first.
+      (varying(view, a + IP) ^ varying(view, b + IP));
   } else {
-    // traffic class and flow label, hop limit
     diff |=
-      (view.getInt32(first + IP) ^ view.getInt32(at + IP)) |
-      (view.getUint8(first + IP + 7) ^ view.getUint8(at + IP + 7));
+      (view.getUint16(b + IP + 4) ^ (length - L4_IPV6)) |
+      (view.getUint16(a + IP + 2) ^ view.getUint16(b + IP + 2)) |
+      (view.getUint16(a + IP + 6) ^ view.getUint16(b + IP + 6));
+    for (let i = IP + 8; i < L4_IPV6 + 4; i += 4) diff |= view.getInt32(a + i) ^ view.getInt32(b + i);
   }
-  if (isUdp) return diff === 0;
-  diff |=
-    (view.getInt32(first + l4 + 8) ^ view.getInt32(at + l4 + 8)) |
-    ((view.getInt32(first + l4 + 12) ^ view.getInt32(at + l4 + 12)) & ~ENDS);
-  for (let i = l4 + tcp.HEADER; i < headerLength; i += 4)
-    diff |= view.getInt32(first + i) ^ view.getInt32(at + i);
-  return diff === 0;
+  if (kind === SEGMENT_UDP) {
+    if (diff !== 0 || !udpPlain(pool, packet, l4)) return false;
+  } else {
+    diff |=
+      (view.getInt32(a + l4 + 8) ^ view.getInt32(b + l4 + 8)) |
+      ((view.getInt32(a + l4 + 12) ^ view.getInt32(b + l4 + 12)) & ~ENDS);
+    for (let i = l4 + tcp.HEADER; i < headerLength; i += 4)
+      diff |= view.getInt32(a + i) ^ view.getInt32(b + i);
+    if (diff !== 0) return false;
+  }
+  return checksumPlain(pool, packet, l4, kind);
+}
+
+/** Sum of an IPv4 header's length, id and checksum: never 0, so equal modulo 0xffff is equal. */
+function varying(view: DataView, ip: number): number {
+  return fold(view.getUint16(ip + 2) + view.getUint16(ip + 4) + view.getUint16(ip + 10));
 }

@@ -18,7 +18,7 @@ import * as ipv6 from '../wire/ipv6.js';
 import * as tcp from '../wire/tcp.js';
 import * as udp from '../wire/udp.js';
 import * as candidate from './candidate.js';
-import { L4_IPV4, L4_IPV6, UDP_CHECKSUM } from './candidate.js';
+import { IP, L4_IPV4, L4_IPV6, UDP_CHECKSUM } from './candidate.js';
 import { addon, type NativePool } from './native.js';
 import { OPEN_RUNS, Runs } from './runs.js';
 
@@ -31,7 +31,6 @@ export interface CoalesceOptions {
 /** UDP_GRO_CNT_MAX; for TCP as well, whose super-packets have fewer but for tiny segments. */
 const MAX_SEGMENTS = 64;
 const MAX_IP_BYTES = 65_535;
-const IP = ethernet.HEADER;
 const SURE = CHECKSUM_VERIFIED | CHECKSUM_UNFINISHED;
 
 export class Coalescer {
@@ -39,7 +38,11 @@ export class Coalescer {
   readonly #native: NativePool | undefined;
   readonly #runs: Runs;
   readonly #ends: Int32Array;
-  /** Of each open run: payload of its first packet, bytes of IP so far, the sequence number to come, and whether all have one IPv4 id. */
+  /** Of each open run: what its packets are (SEGMENT_*), and bytes before L4 and before the payload of each. */
+  readonly #kind = new Int32Array(OPEN_RUNS);
+  readonly #l4 = new Int32Array(OPEN_RUNS);
+  readonly #headerLength = new Int32Array(OPEN_RUNS);
+  /** Payload of its first packet, bytes of IP so far, the sequence number to come, and whether all have one IPv4 id. */
   readonly #size = new Int32Array(OPEN_RUNS);
   readonly #total = new Int32Array(OPEN_RUNS);
   readonly #sequence = new Int32Array(OPEN_RUNS);
@@ -103,52 +106,69 @@ export class Coalescer {
   #place(packet: number, kinds: number): void {
     const { pool } = this.#path;
     const runs = this.#runs;
-    const kind = candidate.examine(pool, packet);
-    if ((kind & kinds) === 0) {
-      // What belongs to no flow that is known here (a fragment, say) might belong to any.
-      if (kind === 0) runs.closeAll();
-      runs.alone(packet);
-      return;
-    }
-    const { view } = pool;
     const at = pool.offset[packet];
-    const { key, payload } = candidate;
-    let run = runs.find(key);
-    while (run >= 0 && !candidate.sameFlow(view, pool.offset[runs.first[run]], at))
-      run = runs.find(key, run + 1);
-    if (run >= 0) {
-      if (candidate.mergeable && this.#fits(run, at, kind)) {
-        runs.join(run, packet);
-        this.#total[run] += payload;
-        this.#sequence[run] += payload;
-        if (candidate.ends || payload < this.#size[run] || runs.count[run] === MAX_SEGMENTS) runs.close(run);
-        return;
-      }
-      runs.close(run);
+    const length = pool.length[packet];
+    const key = candidate.keyOf(pool.view, at, length);
+
+    // 1. The common case: it continues a run.
+    for (let run = runs.find(key); run >= 0; run = runs.find(key, run + 1)) {
+      if (!this.#continues(run, packet)) continue;
+      runs.join(run, packet);
+      const payload = length - this.#headerLength[run];
+      this.#total[run] += payload;
+      this.#sequence[run] += payload;
+      const last =
+        payload < this.#size[run] ||
+        runs.count[run] === MAX_SEGMENTS ||
+        (this.#kind[run] !== SEGMENT_UDP &&
+          (tcp.flags(pool.bytes, at + this.#l4[run]) & (tcp.PSH | tcp.FIN)) !== 0);
+      if (last) runs.close(run);
+      return;
     }
-    if (!candidate.mergeable || candidate.ends) {
+
+    // 2. What belongs to no flow that is known here (a fragment, say) might belong to any.
+    const kind = key === 0 ? 0 : candidate.examine(pool, packet);
+    if (kind === 0) {
+      runs.closeAll();
       runs.alone(packet);
       return;
     }
-    run = runs.open(key, packet);
-    this.#size[run] = payload;
-    this.#total[run] = pool.length[packet] - IP;
-    this.#sequence[run] = view.getInt32(at + candidate.l4 + 4) + payload;
+
+    // 3. It ends its flow's run, and may begin another.
+    const { l4 } = candidate;
+    for (let run = runs.find(key); run >= 0; run = runs.find(key, run + 1)) {
+      if (candidate.sameFlow(pool.view, pool.offset[runs.first[run]], at, l4)) runs.close(run);
+    }
+    if (!candidate.mergeable || candidate.ends || (kind & kinds) === 0) {
+      runs.alone(packet);
+      return;
+    }
+    const run = runs.open(key, packet);
+    this.#kind[run] = kind;
+    this.#l4[run] = l4;
+    this.#headerLength[run] = candidate.headerLength;
+    this.#size[run] = length - candidate.headerLength;
+    this.#total[run] = length - IP;
+    this.#sequence[run] = pool.view.getInt32(at + l4 + 4) + this.#size[run];
     this.#oneId[run] = 0;
   }
 
-  /** Whether the examined packet at `at` continues its flow's run. */
-  #fits(run: number, at: number, kind: number): boolean {
+  /** Whether the packet continues an open run whose key it has. */
+  #continues(run: number, packet: number): boolean {
     const { pool } = this.#path;
     const { view } = pool;
-    const { l4, payload } = candidate;
-    if (payload > this.#size[run] || this.#total[run] + payload > MAX_IP_BYTES) return false;
+    const l4 = this.#l4[run];
+    const kind = this.#kind[run];
+    const headerLength = this.#headerLength[run];
+    const at = pool.offset[packet];
+    const payload = pool.length[packet] - headerLength;
+    if (payload <= 0 || payload > this.#size[run] || this.#total[run] + payload > MAX_IP_BYTES) return false;
     if (kind !== SEGMENT_UDP && view.getInt32(at + l4 + 4) !== this.#sequence[run]) return false;
-    const first = pool.offset[this.#runs.first[run]];
-    if (!candidate.sameHeaders(view, first, at, kind === SEGMENT_UDP)) return false;
+    const first = this.#runs.first[run];
+    if (!candidate.repeats(pool, first, packet, l4, headerLength, kind)) return false;
     if (l4 !== L4_IPV4) return true;
     // Ids count up from the first, or (with DF, RFC 6864) are all equal, which the second packet decides.
-    const ahead = (view.getUint16(at + IP + 4) - view.getUint16(first + IP + 4)) & 0xffff;
+    const ahead = (view.getUint16(at + IP + 4) - view.getUint16(pool.offset[first] + IP + 4)) & 0xffff;
     const count = this.#runs.count[run];
     if (count === 1 && ahead === 0 && ipv4.dontFragment(pool.bytes, at + IP)) this.#oneId[run] = 1;
     return ahead === (this.#oneId[run] === 1 ? 0 : count);

@@ -89,6 +89,11 @@ export class Segmenter {
       // 2.
       const home = pool.take(FRAME_AT - prefix);
       if (home === NO_PACKET) return this.#giveUp(packet, out, before);
+      pool.port[home] = pool.port[packet];
+      pool.network[home] = pool.network[packet];
+      pool.vtep[home] = pool.vtep[packet];
+      pool.flow[home] = pool.flow[packet];
+      pool.trace[home] = pool.trace[packet];
       const to = pool.offset[home];
       const count = Math.min(perSlot, segments - done);
       const payload = Math.min(left, count * segment);
@@ -109,11 +114,6 @@ export class Segmenter {
         pool.length[made] = length;
         pool.segment[made] = together > 1 ? size : 0;
         pool.offload[made] = CHECKSUM_VERIFIED;
-        pool.port[made] = pool.port[packet];
-        pool.network[made] = pool.network[packet];
-        pool.vtep[made] = pool.vtep[packet];
-        pool.flow[made] = pool.flow[packet];
-        pool.trace[made] = pool.trace[packet];
         out.push(made);
       }
 

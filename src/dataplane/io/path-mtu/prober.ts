@@ -3,7 +3,7 @@
  * nothing, and a router that says something is checked. A VTEP's datagrams are taken to go the way of the echoes.
  */
 import { IcmpEcho } from './icmp-echo.js';
-import { PathSearch, type Timing } from './search.js';
+import { Path, type Timing } from './path.js';
 import type { EchoTransport, Log } from './transport.js';
 
 /** What the host's routing says of a path: see routeTo(). */
@@ -32,13 +32,13 @@ export interface PathMtuOptions {
 interface Watched {
   readonly address: string;
   interfaceMtu: number;
-  readonly search: PathSearch;
-  /** as told last */
-  mtu: number;
+  readonly path: Path;
+  /** the MTU as onChange knows it */
+  told: number;
 }
 
 interface Probe {
-  readonly path: Watched;
+  readonly vtep: Watched;
   readonly size: number;
   readonly sentAt: number;
 }
@@ -52,7 +52,7 @@ export class PathMtuProber {
   readonly #transport: EchoTransport;
   readonly #timing: Timing;
   readonly #later: (ms: number, task: () => void) => () => void;
-  readonly #paths = new Map<string, Watched>();
+  readonly #vteps = new Map<string, Watched>();
   /** by sequence, oldest first */
   readonly #probes = new Map<number, Probe>();
   #sequence = 0;
@@ -77,31 +77,31 @@ export class PathMtuProber {
   /** Starts to watch a VTEP, or takes over the new MTU of the interface that leads there. `address` in canonical spelling. */
   watch(address: string, interfaceMtu: number): void {
     const now = this.#options.now();
-    const known = this.#paths.get(address);
+    const known = this.#vteps.get(address);
     if (known === undefined) {
-      const search = new PathSearch(address.includes(':') ? 6 : 4, interfaceMtu, this.#timing, now);
-      this.#paths.set(address, { address, interfaceMtu, search, mtu: interfaceMtu });
+      const path = new Path(address.includes(':') ? 6 : 4, interfaceMtu, this.#timing, now);
+      this.#vteps.set(address, { address, interfaceMtu, path, told: interfaceMtu });
     } else if (known.interfaceMtu !== interfaceMtu) {
       known.interfaceMtu = interfaceMtu;
-      known.search.setCeiling(interfaceMtu, now);
+      this.#askRoute(known, now);
       this.#tell(known);
     }
     this.#schedule(0);
   }
 
   unwatch(address: string): void {
-    this.#paths.delete(address);
+    this.#vteps.delete(address);
   }
 
   /** undefined for an address that isn't watched */
   mtu(address: string): number | undefined {
-    return this.#paths.get(address)?.mtu;
+    return this.#vteps.get(address)?.told;
   }
 
   close(): void {
     this.#closed = true;
     this.#cancel();
-    this.#paths.clear();
+    this.#vteps.clear();
     this.#transport.listener = undefined;
     this.#transport.close();
   }
@@ -113,22 +113,22 @@ export class PathMtuProber {
       this.#probes.delete(sequence);
     }
     let active = 0;
-    for (const path of this.#paths.values()) if (!path.search.idle) active++;
+    for (const vtep of this.#vteps.values()) if (!vtep.path.idle) active++;
     let wake = now + this.#timing.intervalMs;
-    for (const path of this.#paths.values()) {
-      if (path.search.due <= now && path.search.idle) {
+    for (const vtep of this.#vteps.values()) {
+      if (vtep.path.due <= now && vtep.path.idle) {
         if (active >= ACTIVE_PATHS) {
           wake = Math.min(wake, now + CROWDED_MS);
           continue;
         }
         active++;
-        this.#askRoute(path, now);
+        this.#askRoute(vtep, now);
       }
-      if (path.search.due <= now) for (const size of path.search.step(now)) this.#send(path, size, now);
-      this.#tell(path);
-      wake = Math.min(wake, path.search.due);
+      if (vtep.path.due <= now) for (const size of vtep.path.step(now)) this.#send(vtep, size, now);
+      this.#tell(vtep);
+      wake = Math.min(wake, vtep.path.due);
     }
-    if (this.#paths.size > 0) this.#schedule(wake - now);
+    if (this.#vteps.size > 0) this.#schedule(wake - now);
   }
 
   #schedule(ms: number): void {
@@ -136,41 +136,50 @@ export class PathMtuProber {
     if (!this.#closed) this.#cancel = this.#later(Math.max(0, Math.ceil(ms)), () => this.#run());
   }
 
-  #askRoute(path: Watched, now: number): void {
-    const route = this.#options.routeMtu?.(path.address);
-    const limit = route?.mtu && !route.mtuLearned ? route.mtu : path.interfaceMtu;
-    path.search.setCeiling(Math.min(limit, path.interfaceMtu), now);
-    if (route?.mtu && route.mtuLearned) path.search.tooBig(route.mtu, now);
+  #askRoute(vtep: Watched, now: number): void {
+    const route = this.#routeMtu(vtep.address);
+    const limit = route?.mtu && !route.mtuLearned ? route.mtu : vtep.interfaceMtu;
+    vtep.path.setCeiling(Math.min(limit, vtep.interfaceMtu), now);
+    if (route?.mtu && route.mtuLearned) vtep.path.tooBig(route.mtu, now);
   }
 
-  #send(path: Watched, size: number, now: number): void {
+  #routeMtu(address: string): RouteMtu | undefined {
+    try {
+      return this.#options.routeMtu?.(address);
+    } catch (error) {
+      this.#options.logger.debug({ vtep: address, error: (error as Error).message }, 'no route MTU');
+      return undefined;
+    }
+  }
+
+  #send(vtep: Watched, size: number, now: number): void {
     this.#sequence = (this.#sequence + 1) & 0xffff;
     this.#probes.delete(this.#sequence); // keeps the order when the numbers begin again
-    this.#probes.set(this.#sequence, { path, size, sentAt: now });
-    this.#transport.send(path.address, size, this.#sequence);
+    this.#probes.set(this.#sequence, { vtep, size, sentAt: now });
+    this.#transport.send(vtep.address, size, this.#sequence);
   }
 
   #answered(sequence: number): void {
     const probe = this.#probes.get(sequence);
     if (probe === undefined) return;
     this.#probes.delete(sequence);
-    probe.path.search.answered(probe.size, this.#options.now());
+    probe.vtep.path.answered(probe.size, this.#options.now());
     this.#schedule(0);
   }
 
   #tooBig(address: string, mtu: number): void {
-    const path = this.#paths.get(address);
-    if (path === undefined) return;
-    path.search.tooBig(mtu, this.#options.now());
+    const vtep = this.#vteps.get(address);
+    if (vtep === undefined) return;
+    vtep.path.tooBig(mtu, this.#options.now());
     this.#schedule(0);
   }
 
-  #tell(path: Watched): void {
-    const { address, search } = path;
-    if (search.mtu === path.mtu) return;
-    this.#options.logger.info({ vtep: address, mtu: search.mtu, before: path.mtu }, 'path MTU changed');
-    path.mtu = search.mtu;
-    this.#options.onChange(address, search.mtu);
+  #tell(vtep: Watched): void {
+    const { address, path, told } = vtep;
+    if (path.mtu === told) return;
+    this.#options.logger.info({ vtep: address, mtu: path.mtu, before: told }, 'path MTU changed');
+    vtep.told = path.mtu;
+    this.#options.onChange(address, path.mtu);
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * What is known of one path's MTU and which sizes to probe next, in the spirit of RFC 8899. It does no I/O and reads no
- * clock: sizes to send come out of `step`, answers go in. Sizes are bytes of IP packet.
+ * What is known of the MTU of one path and which sizes to probe next, in the spirit of RFC 8899. It does no I/O and reads
+ * no clock: sizes to send come out of `step`, answers go in. Sizes are bytes of IP packet.
  *
  *     idle ── each interval ──► verify ── answered at full size ──► idle
  *                                 │ lost three times, or a router names a size
@@ -10,6 +10,7 @@
  * A lowered path is searched upward once in a while. A router's word counts by itself only where no echo is answered;
  * elsewhere a probe of that size has to pass, and one of the full size to be lost.
  */
+import { ALIVE, SizeSearch } from './size-search.js';
 
 export interface Timing {
   /** between verifications */
@@ -20,33 +21,25 @@ export interface Timing {
   readonly raiseMs: number;
 }
 
-/** Small enough for every path: shows that echoes are answered at all. */
-const ALIVE = 68;
-
-/** Where MTUs are likely to lie: jumbo, FDDI, Ethernet, PPPoE, tunnels in it, the minima of IPv6 and IPv4. */
-const COMMON = [9000, 8950, 4470, 1500, 1492, 1472, 1450, 1430, 1420, 1400, 1380, 1280, 576];
-
 const ATTEMPTS = 3;
-const VOLLEY = 3; // sizes in flight at once
-const RESOLUTION = 8;
 const HEARSAY_MS = 600_000; // as long as Linux believes a router (net.ipv4.route.mtu_expires)
 const MIN_PAUSE_MS = 1000; // between rounds, whatever routers say
 const PATIENCE = 3; // rounds without any answer before it is asked less often
 
-export class PathSearch {
+export class Path {
   mtu: number;
   readonly #timing: Timing;
   readonly #minimum: number;
   #ceiling: number;
-  #phase: 'idle' | 'verify' | 'search' = 'idle';
+  #phase: 'idle' | 'verify' | SizeSearch = 'idle';
   /** when to go on, if nothing comes in before */
   #deadline: number;
   /** sizes to send before that */
   #outgoing: number[] = [];
   #roundEnd = Number.NEGATIVE_INFINITY;
   #raiseAt = 0;
-  /** since when the MTU rests on a router's word alone; 0 when it doesn't */
-  #hearsaySince = 0;
+  /** since when the MTU rests on a router's word alone; undefined when it doesn't */
+  #hearsaySince: number | undefined;
   #silentRounds = 0;
 
   // of the round
@@ -55,14 +48,6 @@ export class PathSearch {
   /** size that a router named, 0 for none */
   #hint = 0;
   #hintPassed = false;
-  /** largest size known to pass, smallest known not to */
-  #low = 0;
-  #high = 0;
-  /** size that a router named during the search */
-  #named = 0;
-  /** sizes of the volley that may still be answered */
-  #pending: number[] = [];
-  #resent = false;
 
   constructor(family: 4 | 6, interfaceMtu: number, timing: Timing, now: number) {
     this.#minimum = family === 4 ? 576 : 1280;
@@ -94,11 +79,12 @@ export class PathSearch {
   /** A router says that packets of more than `size` bytes don't pass. */
   tooBig(size: number, now: number): void {
     const named = Math.max(size, Math.min(this.#minimum, this.mtu));
-    if (this.#phase === 'search') {
-      this.#narrow(named, now);
+    if (this.#phase instanceof SizeSearch) {
+      this.#phase.tooBig(named, now);
+      this.#follow(now);
       return;
     }
-    if (named === this.mtu && this.#hearsaySince > 0) this.#hearsaySince = now;
+    if (named === this.mtu && this.#hearsaySince !== undefined) this.#hearsaySince = now;
     if (named >= this.mtu || named === this.#hint) return;
     this.#hint = named;
     this.#hintPassed = false;
@@ -109,8 +95,10 @@ export class PathSearch {
   answered(size: number, now: number): void {
     this.#alive = true;
     this.#silentRounds = 0;
-    if (this.#phase === 'search') this.#widen(size, now);
-    else if (this.#phase === 'verify' && size >= this.mtu) this.#verified(now);
+    if (this.#phase instanceof SizeSearch) {
+      this.#phase.answered(size, now);
+      this.#follow(now);
+    } else if (this.#phase === 'verify' && size >= this.mtu) this.#verified(now);
     else if (size === this.#hint) this.#hintPassed = true;
   }
 
@@ -119,7 +107,10 @@ export class PathSearch {
     if (now >= this.#deadline) {
       if (this.#phase === 'idle') this.#begin(now);
       else if (this.#phase === 'verify') this.#verifyTimeout(now);
-      else this.#searchTimeout(now);
+      else {
+        this.#phase.timeout(now);
+        this.#follow(now);
+      }
     }
     return this.#outgoing.splice(0);
   }
@@ -140,28 +131,25 @@ export class PathSearch {
   }
 
   #verified(now: number): void {
-    this.#hearsaySince = 0;
-    if (this.mtu < this.#ceiling && now >= this.#raiseAt) this.#search(this.mtu, this.#ceiling + 1, now);
+    this.#hearsaySince = undefined;
+    if (this.mtu < this.#ceiling && now >= this.#raiseAt)
+      this.#search(this.mtu, this.#ceiling + 1, this.#ceiling, now);
     else this.#rest(now, now + this.#timing.intervalMs);
   }
 
   #verifyTimeout(now: number): void {
+    const lowest = Math.min(this.#minimum, this.mtu);
     if (this.#hintPassed) this.#believe(now);
     else if (this.#attempts < ATTEMPTS) this.#attempt(now);
-    else if (this.#alive) this.#searchDown(now);
-    else this.#silence(now);
+    else if (!this.#alive) this.#silence(now);
+    else if (this.#hint > 0) this.#search(lowest, this.#hint + 1, this.#hint, now);
+    else this.#search(lowest, this.mtu, 0, now);
   }
 
   /** The size that a router named passes, and the full one was lost. Should that have been chance, the next round mends it. */
   #believe(now: number): void {
     this.#settle(this.#hint, now);
     this.#raiseAt = now;
-  }
-
-  /** Small echoes are answered, those of the full size aren't. */
-  #searchDown(now: number): void {
-    const high = this.#hint > 0 ? this.#hint + 1 : this.mtu;
-    this.#search(Math.min(this.#minimum, this.mtu), high, now);
   }
 
   /** Nothing is answered: a router's word is all that may count. */
@@ -171,70 +159,34 @@ export class PathSearch {
       this.#hearsaySince = now;
       return;
     }
-    if (this.#hearsaySince > 0 && now - this.#hearsaySince >= HEARSAY_MS) {
+    if (this.#hearsaySince !== undefined && now - this.#hearsaySince >= HEARSAY_MS) {
       this.mtu = this.#ceiling;
-      this.#hearsaySince = 0;
+      this.#hearsaySince = undefined;
     }
     this.#silentRounds++;
     const { intervalMs, raiseMs } = this.#timing;
     this.#rest(now, now + (this.#silentRounds > PATIENCE ? raiseMs : intervalMs));
   }
 
-  /** Looks for the size between one that passes and one that doesn't; the first guess is the largest that might. */
-  #search(low: number, high: number, now: number): void {
-    this.#phase = 'search';
-    this.#low = low;
-    this.#high = high;
-    this.#named = 0;
-    if (high === this.mtu) this.#next(now);
-    else this.#volley([high - 1], now);
+  #search(low: number, high: number, first: number, now: number): void {
+    this.#phase = new SizeSearch(low, high, first, this.#timing.timeoutMs, now);
+    this.#follow(now);
   }
 
-  #next(now: number): void {
-    if (this.#high - this.#low <= RESOLUTION) this.#settle(this.#low, now);
-    else this.#volley(between(this.#low, this.#high), now);
-  }
-
-  #volley(sizes: number[], now: number): void {
-    this.#pending = sizes;
-    this.#resent = false;
-    this.#alive = false;
-    this.#outgoing = [...sizes, ALIVE];
-    this.#deadline = now + this.#timing.timeoutMs;
-  }
-
-  #searchTimeout(now: number): void {
-    if (!this.#resent) {
-      this.#resent = true;
-      this.#outgoing = this.#alive ? [...this.#pending] : [...this.#pending, ALIVE];
-      this.#deadline = now + this.#timing.timeoutMs;
-    } else if (this.#alive) {
-      this.#high = Math.min(this.#high, ...this.#pending);
-      this.#next(now);
-    } else this.#rest(now, now + this.#timing.intervalMs); // the path itself is gone
-  }
-
-  /** An answer during the search. */
-  #widen(size: number, now: number): void {
-    if (size >= this.#high) {
-      this.#settle(size, now); // its loss was chance, or the path has been mended
-      return;
-    }
-    this.#low = Math.max(this.#low, size);
-    this.#pending = this.#pending.filter((other) => other > size);
-    if (this.#pending.length === 0) this.#next(now);
-  }
-
-  /** A router's word during the search: true if that size passes and one byte more doesn't. */
-  #narrow(size: number, now: number): void {
-    if (size === this.#named || size < this.#low || size + 1 >= this.#high) return;
-    this.#named = size;
-    this.#volley(size > this.#low ? [size, size + 1] : [size + 1], now);
+  /** Does what the search says. */
+  #follow(now: number): void {
+    if (!(this.#phase instanceof SizeSearch)) return;
+    const { result, outgoing, deadline } = this.#phase;
+    if (result === undefined) {
+      this.#outgoing.push(...outgoing.splice(0));
+      this.#deadline = deadline;
+    } else if (result === 0) this.#rest(now, now + this.#timing.intervalMs);
+    else this.#settle(result, now);
   }
 
   #settle(mtu: number, now: number): void {
     this.mtu = mtu;
-    this.#hearsaySince = 0;
+    this.#hearsaySince = undefined;
     this.#raiseAt = now + this.#timing.raiseMs;
     this.#rest(now, now + this.#timing.intervalMs);
   }
@@ -242,21 +194,9 @@ export class PathSearch {
   #rest(now: number, until: number): void {
     this.#phase = 'idle';
     this.#outgoing = [];
-    this.#pending = [];
     this.#hint = 0;
     this.#hintPassed = false;
     this.#roundEnd = now;
     this.#deadline = until;
   }
-}
-
-/** Up to VOLLEY sizes that divide what lies between: common ones while there are some, then evenly. */
-function between(low: number, high: number): number[] {
-  const common = COMMON.filter((size) => size > low && size < high);
-  const parts = Array.from({ length: VOLLEY }, (_, part) => (part + 1) / (VOLLEY + 1));
-  const sizes =
-    common.length > 0
-      ? parts.map((part) => common[Math.floor(part * common.length)])
-      : parts.map((part) => Math.floor(low + part * (high - low)));
-  return [...new Set(sizes)].filter((size) => size > low && size < high);
 }
