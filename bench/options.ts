@@ -13,6 +13,7 @@ export interface Options {
   /** sides to leave out */
   without: string[];
   rounds: number;
+  ipv6: boolean;
   quick: boolean;
   peers: boolean;
   json: boolean;
@@ -50,6 +51,7 @@ export function parse(argv: readonly string[]): Options {
     .option('--device <names>', 'system: tunnel, udp', names, [])
     .option('--without <sides>', 'system: leave these sides out, e.g. "bridge and veth"', names, [])
     .option('--rounds <n>', 'how often the sides take turns', count, 3)
+    .option('--ipv6', 'system: the workloads speak IPv6 (the underlay IPv4)', false)
     .option('--peers', 'system: also Open vSwitch, nebula and wireguard-go, where installed', false)
     .option('--quick', 'short runs, two minutes in all', false)
     .option('--json', 'print JSON', false)

@@ -139,7 +139,8 @@ export async function http(
   seconds: number,
   keepAlive: boolean,
 ): Promise<{ rate: number; errors: number }> {
-  const url = `http://${side.address}:8080/`;
+  const host = side.address.includes(':') ? `[${side.address}]` : side.address;
+  const url = `http://${host}:8080/`;
   if (!serving.has(side.server)) {
     serving.add(side.server);
     await serve(side.server);

@@ -107,8 +107,9 @@ export const GOALS: readonly Goal[] = [
   { wire: 'whole', row: 'tcp', peer: 'open vswitch', first: 5, far: 10 },
 ];
 
-/** 'far', 'first' or 'no'. */
-export function judge(goal: Goal, ratio: number): string {
+/** 'far', 'first' or 'no'; of the ratio as it is printed. */
+export function judge(goal: Goal, exact: number): string {
+  const ratio = Number(exact.toFixed(2));
   const reaches = (wanted: number) => (goal.atMost ? ratio <= wanted : ratio >= wanted);
   return reaches(goal.far) ? 'far' : reaches(goal.first) ? 'first' : 'no';
 }

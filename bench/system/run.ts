@@ -17,6 +17,8 @@ export interface Plan {
   wires: readonly Wire[];
   only: readonly string[];
   rounds: number;
+  /** the workloads speak IPv6 */
+  ipv6: boolean;
   /** of one measurement of weight 1 */
   seconds: number;
   /** one line about what goes on */
@@ -48,7 +50,7 @@ async function build(plan: Plan, outcome: Outcome): Promise<Side[]> {
       const side = await make(lab);
       await awaitReach(side);
       await pause(side, true);
-      sides.push(side);
+      sides.push(plan.ipv6 ? { ...side, address: side.address6 } : side);
     } catch (error) {
       outcome.notes.push(`skipped ${name}: ${(error as Error).message}`);
       await closeLab(lab);

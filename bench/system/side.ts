@@ -28,7 +28,7 @@ export interface Side {
   hosts: Host[];
   client: Host;
   server: Host;
-  /** of the server's workload */
+  /** of the server's workload: the one that loads are sent to */
   address: string;
   address6: string;
   /** processes that carry the packets, for their CPU; none for the kernel */

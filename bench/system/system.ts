@@ -26,6 +26,7 @@ export async function benchSystem(options: Options): Promise<{ text: string; jso
     wires: WIRES.filter((wire) => options.wire.length === 0 || options.wire.includes(wire)),
     only: options.only,
     rounds: options.rounds,
+    ipv6: options.ipv6,
     seconds: options.quick ? 1 : 2,
     say: options.say,
   });

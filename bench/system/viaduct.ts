@@ -4,6 +4,8 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Host, Lab } from '../../src/cli/lab/lab.js';
+import { ask } from '../../src/cli/socket/client.js';
+import type { Stats } from '../../src/dataplane/report.js';
 import { scratchDirectory } from '../labs.js';
 import { sleep } from '../machine.js';
 import { buildHosts, ENDS, type End, other, type Side, sideOf, VNI } from './side.js';
@@ -89,8 +91,12 @@ export async function buildViaduct(lab: Lab, device: Device): Promise<Side> {
   const running: Running[] = [];
   for (const [i, end] of ENDS.entries())
     running.push(await startDataplane(hosts[i]!, configure(end, device, workloads[i]!.netns)));
-  for (const [i, end] of ENDS.entries())
+  for (const [i, end] of ENDS.entries()) {
     await awaitEndpoint(workloads[i]!, running[i]!, [end.overlay, end.overlay6]);
+    const { underlay } = await ask<Stats>(running[i]!.socket, '/v1/stats');
+    if (underlay.kind !== device)
+      throw new Error(`the data plane uses ${underlay.kind} here\n${running[i]!.log()}`);
+  }
   return {
     ...sideOf(`viaduct ${device}`, hosts, workloads, device),
     processes: running.map(({ pid }) => pid),
