@@ -1,8 +1,7 @@
 /** The control socket's server: HTTP/1.1 and JSON, so that `curl --unix-socket` works as well as `viaduct show`. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { ConfigError, parseConfig } from '../../dataplane/config.js';
-import { ApplyError, type Logger } from '../../dataplane/face.js';
-import { FilterError } from '../pcap/filter.js';
+import type { Logger } from '../../dataplane/face.js';
 import type { Running } from '../running.js';
 import { type Exchange, Refusal } from './exchange.js';
 import { metrics } from './metrics.js';
@@ -51,7 +50,7 @@ export function createControlServer(running: Running, logger: Logger, closing: A
     const signal = AbortSignal.any([gone.signal, closing]);
     answer(pathname, { running, request, response, query: searchParams, signal }).catch((error: unknown) => {
       if (gone.signal.aborted) return;
-      const { status, error: words } = explain(error);
+      const { status, words } = explain(error);
       if (status === 500) logger.error({ err: error, path: pathname }, 'a request failed');
       if (response.headersSent) response.destroy();
       else sendJson(response, status, { error: words });
@@ -93,15 +92,21 @@ async function body(request: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
-function explain(error: unknown): { status: number; error: object } {
-  if (error instanceof ConfigError) {
-    return { status: 400, error: { code: error.code, message: error.message, faults: error.faults } };
-  }
+/** Status of the errors that have a code; what has none is a fault of ours. */
+const STATUS = new Map([
+  ['CONFIG_INVALID', 400],
+  ['APPLY_FAILED', 409],
+  ['FILTER_INVALID', 400],
+  ['TCPDUMP_MISSING', 501],
+  ['filter-invalid', 400],
+  ['watchers-busy', 503],
+]);
+
+function explain(error: unknown): { status: number; words: object } {
   const message = error instanceof Error ? error.message : String(error);
-  if (error instanceof Refusal) return { status: error.status, error: { code: error.code, message } };
-  if (error instanceof ApplyError) return { status: 409, error: { code: error.code, message } };
-  if (error instanceof FilterError) {
-    return { status: error.code === 'FILTER_INVALID' ? 400 : 501, error: { code: error.code, message } };
-  }
-  return { status: 500, error: { code: 'INTERNAL', message } };
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  const status = error instanceof Refusal ? error.status : STATUS.get(code);
+  if (status === undefined) return { status: 500, words: { code: 'INTERNAL', message } };
+  const faults = error instanceof ConfigError ? { faults: error.faults } : {};
+  return { status, words: { code, message, ...faults } };
 }
