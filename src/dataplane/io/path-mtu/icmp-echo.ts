@@ -1,10 +1,10 @@
 /**
- * Echo requests over raw sockets (npm package raw-socket), one socket a family, in the process's network namespace and on
- * its main thread: the package can't be loaded in a worker. Without it, or without the right to open such a
- * socket, nothing is sent, and the log says so once.
+ * Echo requests over raw sockets (npm package raw-socket), one socket a family, in the process's network namespace.
+ * Without the package, or without the right to open such a socket, nothing is sent, and the log says so once.
  */
 import { randomBytes } from 'node:crypto';
 import { createRequire } from 'node:module';
+import { isMainThread } from 'node:worker_threads';
 import * as checksum from '../../wire/checksum.js';
 import * as icmp from '../../wire/icmp.js';
 import * as icmpv6 from '../../wire/icmpv6.js';
@@ -87,7 +87,7 @@ export class IcmpEcho implements EchoTransport {
   #socket(family: 4 | 6): RawSocket | undefined {
     if (!this.#usable || this.#sockets[family] !== undefined) return this.#sockets[family];
     try {
-      this.#raw ??= createRequire(import.meta.url)('raw-socket') as RawSocketModule;
+      this.#raw ??= load();
       this.#sockets[family] = this.#open(this.#raw, family);
     } catch (error) {
       this.#usable = false;
@@ -152,6 +152,12 @@ export class IcmpEcho implements EchoTransport {
     if (cookie.length < COOKIE_BYTES || bytes.readUInt16BE(at + 4) !== this.#identifier) return;
     if (this.#cookie.equals(cookie)) this.listener?.answered(bytes.readUInt16BE(at + 6));
   }
+}
+
+/** The package polls on the main thread's loop, whoever loads it; from another thread that ends in a crash. */
+function load(): RawSocketModule {
+  if (!isMainThread) throw new Error('raw sockets need the main thread');
+  return createRequire(import.meta.url)('raw-socket') as RawSocketModule;
 }
 
 /** All types kept out but these. */
