@@ -209,6 +209,7 @@ function mayAnswer(bytes: Uint8Array, at: number, packet: number, end: number): 
   if (ethernet.isMulticast(bytes, at + ethernet.SOURCE)) return false;
   const source = packet + ipv6.SOURCE;
   if (ipv6.isUnspecified(bytes, source) || ipv6.isMulticast(bytes, source)) return false;
+  if (ipv6.isLoopback(bytes, source)) return false;
   const upperEnd = packet + ipv6.HEADER + ipv6.payloadLength(bytes, packet);
   const upper = ipv6.transport(bytes, packet, upperEnd);
   if (upper === -1) return false;

@@ -74,6 +74,10 @@ export const isMulticast = (bytes: Uint8Array, at: number): boolean => bytes[at]
 export const isUnspecified = (bytes: Uint8Array, at: number): boolean =>
   (word(bytes, at, 0) | word(bytes, at, 1) | word(bytes, at, 2) | word(bytes, at, 3)) === 0;
 
+/** ::1, the address at `at`. */
+export const isLoopback = (bytes: Uint8Array, at: number): boolean =>
+  (word(bytes, at, 0) | word(bytes, at, 1) | word(bytes, at, 2)) === 0 && word(bytes, at, 3) === 1;
+
 /** A header that can be trusted for its length: version 6, all of the packet within `available` bytes. */
 export const valid = (bytes: Uint8Array, at: number, available: number): boolean =>
   available >= HEADER && version(bytes, at) === 6 && HEADER + payloadLength(bytes, at) <= available;

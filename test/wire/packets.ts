@@ -1,0 +1,125 @@
+/**
+ * Frames that Linux 6 sent between two namespaces, as tcpdump saw them: 10.0.0.2 (fd00::2, 02:42:0a:00:00:02) and
+ * 10.0.0.3 likewise; and what its vxlan device answered to frames too big for the tunnel.
+ */
+import { hex } from './bytes.js';
+
+export const ARP_REQUEST = hex(`
+  ffffffffffff 02420a000002 0806
+  0001 0800 06 04 0001 02420a000002 0a000002 000000000000 0a000003`);
+
+export const ARP_REPLY = hex(`
+  02420a000002 02420a000003 0806
+  0001 0800 06 04 0002 02420a000003 0a000003 02420a000002 0a000002`);
+
+/** MSS 1460 */
+export const SYN4 = hex(`
+  02420a000003 02420a000002 0800
+  4500003c bf7c4000 4006673b 0a000002 0a000003
+  e1ac1f90 78bb12c9 00000000 a002faf0 cb4c0000 020405b4 0402080a7e0362f600000000 0103030a`);
+
+/** MSS 1440 */
+export const SYN6 = hex(`
+  02420a000003 02420a000002 86dd
+  600b501f 0028 06 40 fd000000000000000000000000000002 fd000000000000000000000000000003
+  c90a1f90 cef4d138 00000000 a002fd20 232f0000 020405a0 0402080ad14ad3a700000000 0103030a`);
+
+/** "hello" from port 52925 to 9999 */
+export const UDP4 = hex(`
+  02420a000003 02420a000002 0800
+  45000021 ef0e4000 401137b9 0a000002 0a000003
+  cebd 270f 000d b230 68656c6c6f`);
+
+/** The answer to UDP4: port unreachable */
+export const UNREACHABLE4 = hex(`
+  02420a000002 02420a000003 0800
+  45c0003d ef720000 40017689 0a000003 0a000002
+  03031120 00000000 45000021 ef0e4000 401137b9 0a000002 0a000003 cebd270f000db23068656c6c6f`);
+
+/** An IGMP report (an IPv4 header with an option) in VXLAN network 5 */
+export const VXLAN4 = hex(`
+  02420a000003 02420a000002 0800
+  4500005a ef0f0000 4011777f 0a000002 0a000003
+  b731 12b5 0046 7280
+  08000000 00000500
+  01005e000016 8e1e50b15c10 0800
+  46c00028 00004000 010203fa 00000000 e0000016 94040000
+  2200f993 00000001 04000000 e000006a`);
+
+/** An MLD report: a hop-by-hop header before ICMPv6 */
+export const MLD = hex(`
+  333300000016 02420a000003 86dd
+  60000000 0024 00 01 00000000000000000000000000000000 ff020000000000000000000000000016
+  3a000502 00000100
+  8f006f87 00000001 04000000 ff0200000000000000000001ff000003`);
+
+/** fd00::2 asks for fd00::3, and the answer */
+export const SOLICITATION = hex(`
+  3333ff000003 02420a000002 86dd
+  60000000 0020 3a ff fd000000000000000000000000000002 ff0200000000000000000001ff000003
+  87007351 00000000 fd000000000000000000000000000003 0101 02420a000002`);
+
+export const ADVERTISEMENT = hex(`
+  02420a000002 02420a000003 86dd
+  60000000 0020 3a ff fd000000000000000000000000000003 fd000000000000000000000000000002
+  88001254 60000000 fd000000000000000000000000000003 0201 02420a000003`);
+
+/** Duplicate address detection of fd00::3, with a nonce (RFC 7527) */
+export const DETECTION = hex(`
+  3333ff000003 02420a000003 86dd
+  60000000 0020 3a ff 00000000000000000000000000000000 ff0200000000000000000001ff000003
+  87004fc7 00000000 fd000000000000000000000000000003 0e01 8af008c08c20`);
+
+/** A head, and then ping's pattern, each byte one more than the last, up to `length` bytes. */
+function patterned(head: string, length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  const start = hex(head);
+  bytes.set(start);
+  for (let i = start.length; i < length; i++) bytes[i] = bytes[i - 1] + 1;
+  return bytes;
+}
+
+/** 1428 bytes of IPv4 for a tunnel that carries 1350, and the kernel's answer */
+export const BIG4 = patterned(
+  `02420a050003 02420a050002 0800
+  45000594 00004000 4001215b 0a050002 0a050003
+  0800557d 1b930001 9e9b056b00000000 75cb020000000000 10`,
+  1442,
+);
+export const TOO_BIG4 = patterned(
+  `02420a050002 02420a050003 0800
+  45000240 00004000 400124af 0a050003 0a050002
+  03040e83 00000546
+  45000594 00004000 4001215b 0a050002 0a050003
+  0800557d 1b930001 9e9b056b00000000 75cb020000000000 10`,
+  590,
+);
+
+/** The same for IPv6 */
+export const BIG6 = patterned(
+  `02420a050003 02420a050002 86dd
+  60039185 0580 3a 40 fd050000000000000000000000000002 fd050000000000000000000000000003
+  8000ed91 1b940001 9e9b056b00000000 65ea020000000000 10`,
+  1462,
+);
+export const TOO_BIG6 = patterned(
+  `02420a050002 02420a050003 86dd
+  60000000 04d8 3a 40 fd050000000000000000000000000003 fd050000000000000000000000000002
+  0200a74c 00000546
+  60039185 0580 3a 40 fd050000000000000000000000000002 fd050000000000000000000000000003
+  8000ed91 1b940001 9e9b056b00000000 65ea020000000000 10`,
+  1294,
+);
+
+/** The frame with VLAN tags: pairs of type and id. */
+export function tagged(frame: Uint8Array, ...tags: [type: number, id: number][]): Uint8Array {
+  const words = tags.flatMap(([type, id]) => [type >>> 8, type & 255, id >>> 8, id & 255]);
+  return Uint8Array.from([...frame.slice(0, 12), ...words, ...frame.slice(12)]);
+}
+
+/** A copy with other bytes at some offsets. */
+export function altered(frame: Uint8Array, at: number, ...bytes: number[]): Uint8Array {
+  const copy = frame.slice();
+  copy.set(bytes, at);
+  return copy;
+}
