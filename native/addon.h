@@ -100,6 +100,13 @@ void netns_leave(const struct netns *netns);
 
 /* ---- memory.c ---- */
 
+/** The region that holds `data`, with one more user; NULL when it isn't memory of allocate(). */
+struct region *region_join(const void *data);
+void region_leave(struct region *region);
+
+/* ---- attach.c ---- */
+
+/** Whether the memory is still where it was when the pool was attached. */
 bool pool_check_memory(napi_env env, const struct pool *pool);
 void pool_release(napi_env env, struct pool *pool);
 

@@ -41,7 +41,7 @@ enum column {
 
 struct region;
 
-/** What keeps one piece of attached memory valid (memory.c). */
+/** What keeps one piece of attached memory valid (attach.c). */
 struct anchor {
   struct region *region; /* memory of allocate(): pinned, however the ArrayBuffer fares */
   napi_ref buffer;       /* other memory: its ArrayBuffer or SharedArrayBuffer */

@@ -177,7 +177,7 @@ test('random columns never make a call write outside of the slots and records of
     for (const { fd } of used.udp) if (round % 50 === 0) native.udpReceive(handle, fd, list, list.length);
   }
   t.log(`${refused} of 4000 calls stopped early, ${moved} packets were moved`);
-  t.true(refused > 200 && moved > 200);
+  t.true(refused > 200 && moved > (isRoot ? 200 : 20));
 });
 
 test('random segments stay within the slab', (t) => {

@@ -1,5 +1,5 @@
 import test, { type ExecutionContext } from 'ava';
-import { DATAGRAM_AT, SENDER_ADDRESS, SENDER_FAMILY, SENDER_PORT } from '../../src/dataplane/core/pool.js';
+import { SENDER_ADDRESS, SENDER_FAMILY, SENDER_PORT } from '../../src/dataplane/core/pool.js';
 import type { NativePool } from '../../src/dataplane/io/native.js';
 import {
   addressBytes,
@@ -14,9 +14,7 @@ import {
   udpDefaults,
 } from './machine.js';
 
-const EINVAL = 22;
 const EMSGSIZE = 90;
-const EBADF = 9;
 
 function open(t: ExecutionContext, options: Partial<typeof udpDefaults> = {}) {
   const udp = native.openUdp({ ...udpDefaults, ...options });
@@ -206,81 +204,6 @@ test('an empty socket gives nothing, with status 0', (t) => {
   status[1] = 99;
   t.is(native.udpReceive(handle, fd, emptyPackets(pool, 2), 2), 0);
   t.is(status[1], 0);
-});
-
-test('a row that is not in the address table, or holds no address, is refused', (t) => {
-  const { pool, handle, status } = poolFor(t, 4);
-  const { fd, port } = open(t);
-  const to = addressTable({ address: '127.0.0.1', port }, { address: '127.0.0.1', port });
-  to[32] = 77;
-  const list = Int32Array.from([packetOf(pool, new Uint8Array(5)), packetOf(pool, new Uint8Array(5))]);
-  for (const vtep of [1, 2, -1, 0x7fffffff, -0x80000000]) {
-    pool.vtep[list[1]!] = vtep;
-    t.is(native.udpTransmit(handle, fd, to, list, 0, 2), 1, `${vtep}`);
-    t.is(status[1], EINVAL);
-  }
-});
-
-test('a packet whose columns point outside of its slot is refused before anything of it is read or written', (t) => {
-  const { pool, handle, status } = poolFor(t, 4);
-  const { fd, port } = open(t);
-  const to = addressTable({ address: '127.0.0.1', port });
-  const packet = packetOf(pool, new Uint8Array(5));
-  const start = pool.slotStart(packet);
-  const list = Int32Array.of(packet);
-  const refused = (columns: { offset?: number; length?: number; slot?: number }) => {
-    const kept = { offset: pool.offset[packet]!, length: pool.length[packet]!, slot: pool.slot[packet]! };
-    const now = { ...kept, ...columns };
-    [pool.offset[packet], pool.length[packet], pool.slot[packet]] = [now.offset, now.length, now.slot];
-    t.is(native.udpTransmit(handle, fd, to, list, 0, 1), 0);
-    t.is(status[1], EINVAL);
-    if (columns.length === undefined) {
-      t.is(native.udpReceive(handle, fd, list, 1), 0);
-      t.is(status[1], EINVAL);
-    }
-    [pool.offset[packet], pool.length[packet], pool.slot[packet]] = [kept.offset, kept.length, kept.slot];
-  };
-  refused({ length: -1 });
-  refused({ length: SLOT_BYTES - DATAGRAM_AT + 1 });
-  refused({ length: 0x7fffffff });
-  refused({ offset: start - 1 });
-  refused({ offset: start + SLOT_BYTES + 1 });
-  refused({ offset: -0x80000000 });
-  refused({ slot: 4 });
-  refused({ slot: -1 });
-  for (const number of [-1, pool.packets, 0x7fffffff, -0x80000000]) {
-    t.is(native.udpTransmit(handle, fd, to, Int32Array.of(number), 0, 1), 0);
-    t.is(status[1], EINVAL);
-    t.is(native.udpReceive(handle, fd, Int32Array.of(number), 1), 0);
-    t.is(status[1], EINVAL);
-  }
-});
-
-test('more packets than the list has are refused', (t) => {
-  const { pool, handle, status } = poolFor(t, 4);
-  const { fd, port } = open(t);
-  const to = addressTable({ address: '127.0.0.1', port });
-  const list = Int32Array.of(packetOf(pool, new Uint8Array(5)));
-  for (const [from, count] of [
-    [0, 2],
-    [-1, 1],
-    [1, 0],
-    [0, -1],
-  ] as const) {
-    t.is(native.udpTransmit(handle, fd, to, list, from, count), from);
-    t.is(status[1], EINVAL);
-  }
-  t.is(native.udpReceive(handle, fd, list, 2), 0);
-  t.is(status[1], EINVAL);
-});
-
-test('a descriptor that is none is told by its errno', (t) => {
-  const { pool, handle, status } = poolFor(t, 4);
-  const list = Int32Array.of(packetOf(pool, new Uint8Array(5)));
-  t.is(native.udpReceive(handle, 0x7fffff, list, 1), 0);
-  t.is(status[1], EBADF);
-  t.is(native.udpTransmit(handle, 0x7fffff, addressTable({ address: '127.0.0.1', port: 9 }), list, 0, 1), 0);
-  t.is(status[1], EBADF);
 });
 
 test('sockets with reusePort share a port, others get EADDRINUSE', (t) => {
