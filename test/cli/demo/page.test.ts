@@ -114,11 +114,11 @@ test('frames move along the wire while something is measured', (t) => {
   t.not(wire(1), wire(1.2));
 });
 
-test('a bar is as long as its share, an eighth of a cell exact, and never empty', (t) => {
-  t.is(bar(10, 10, 8), '█'.repeat(8));
-  t.is(bar(5, 10, 8), '█'.repeat(4));
-  t.is(bar(1, 16, 2), '▏');
-  t.is(bar(0.0001, 10, 8), '▏');
+test('a bar is as long as its share, half a cell exact, and never empty', (t) => {
+  t.is(bar(10, 10, 8), '━'.repeat(8));
+  t.is(bar(5, 10, 8), '━'.repeat(4));
+  t.is(bar(9, 16, 8), '━━━━╸');
+  t.is(bar(0.0001, 10, 8), '╸');
   t.is(bar(0, 10, 8), '');
   t.is(bar(Number.NaN, 10, 8), '');
 });

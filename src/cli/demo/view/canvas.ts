@@ -73,14 +73,13 @@ export class Canvas {
   }
 }
 
-const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 const LEVELS = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/** A bar of at most `width` cells, an eighth of a cell exact; never empty for a value above zero. */
+/** A bar of at most `width` cells, half a cell exact; never empty for a value above zero. */
 export function bar(value: number, maximum: number, width: number): string {
   if (!(value > 0) || !(maximum > 0)) return '';
-  const eighths = Math.max(1, Math.round((Math.min(value, maximum) / maximum) * width * 8));
-  return '█'.repeat(eighths >> 3) + EIGHTHS[eighths & 7];
+  const halves = Math.max(1, Math.round((Math.min(value, maximum) / maximum) * width * 2));
+  return '━'.repeat(halves >> 1) + (halves & 1 ? '╸' : '');
 }
 
 /**
