@@ -312,9 +312,8 @@ asRoot('the thread returns home after an open that fails in the other namespace'
 
 if (!isRoot) {
   test('a TAP that may not be created is refused with a code', (t) => {
-    t.like(
-      t.throws(() => native.openTap({ ...tapDefaults, name: 'w0' })),
-      { syscall: 'TUNSETIFF' },
-    );
+    // Which it is depends on who may open /dev/net/tun.
+    const error = t.throws<NodeJS.ErrnoException>(() => native.openTap({ ...tapDefaults, name: 'w0' }));
+    t.true(['EACCES', 'EPERM', 'ENOENT'].includes(error!.code!), error!.message);
   });
 }
