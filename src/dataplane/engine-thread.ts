@@ -4,6 +4,7 @@
  */
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { Counters } from './core/counters.js';
+import { RingTracer } from './core/ring-tracer.js';
 import { Vteps } from './core/vteps.js';
 import { Engine } from './engine.js';
 import { Bundler } from './io/bundle.js';
@@ -17,7 +18,6 @@ import { UdpUnderlay } from './io/udp.js';
 import type { EngineBirth, Notice, Order, Orders, UnderlaySpec } from './orders.js';
 import { Fdb } from './overlay/fdb.js';
 import { Neighbours } from './overlay/neighbour.js';
-import { RingTracer } from './core/ring-tracer.js';
 
 /** Tags of what is waited for: orders, the tunnel TAP, the kernel's word of changes on the host, sockets, ports. */
 const WAKE = 0;
@@ -210,7 +210,9 @@ class EngineThread {
       onNoSegment: () => this.#tell({ kind: 'no-segment' }),
     });
     this.#udp = udp;
-    spec.sockets.receive.forEach((fd, i) => this.#addon.epollAdd(this.#epoll, fd, SOCKETS + i));
+    spec.sockets.receive.forEach((fd, i) => {
+      this.#addon.epollAdd(this.#epoll, fd, SOCKETS + i);
+    });
     if (spec.tunnel === undefined) {
       this.#engine.setUnderlay(udp);
       return;

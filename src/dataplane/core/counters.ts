@@ -73,6 +73,11 @@ export class Counters {
     return PORTS_AT + (this.ports + vtep) * ROW;
   }
 
+  /** A row whose port or VTEP number is given anew starts from 0. */
+  clearRow(row: number): void {
+    this.cells.fill(0, row, row + ROW);
+  }
+
   dropped(reason: DropReason): number {
     return this.cells[DROPS_AT + DROPS.findIndex(([r]) => r === reason)]!;
   }

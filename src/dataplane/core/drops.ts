@@ -39,7 +39,10 @@ export const DROPS = [
   ['vxlan-short', 'A datagram was too short for a VXLAN header and an Ethernet frame.'],
   ['vxlan-flags', 'A datagram had no valid VNI (the I flag was not set).'],
   ['vxlan-unknown-vni', 'A datagram carried a VNI that no network here has.'],
-  ['not-here', 'A frame from the tunnel was addressed to a workload that is on another host; its sender has an old entry.'],
+  [
+    'not-here',
+    'A frame from the tunnel was addressed to a workload that is on another host; its sender has an old entry.',
+  ],
   [
     'inner-malformed',
     'The headers of a super-packet were inconsistent or cut short, so it could not be segmented.',

@@ -33,7 +33,7 @@ export interface VtepsMemory {
 }
 
 const STATE_ROWS = 0; // rows ever used
-const STATE_GENERATION = 1; // rises with each row added
+const STATE_GENERATION = 1; // rises with each row added or removed
 const STATE_PORT = 2; // UDP port (host order) and path MTU that a new row gets
 const STATE_MTU = 3;
 
@@ -107,10 +107,11 @@ export class Vteps {
     this.#index.locked(() => {
       this.#index.remove([this.family(vtep), ...this.addressWords(vtep)]);
       Atomics.store(this.rows, vtep * ROW_WORDS + STATE, 0);
+      Atomics.add(this.#state, STATE_GENERATION, 1);
     });
   }
 
-  /** Rises when a row has been added; control looks at it once a second. */
+  /** Rises when a row has been added or removed; control looks at it once a second. */
   get generation(): number {
     return Atomics.load(this.#state, STATE_GENERATION);
   }
@@ -193,6 +194,6 @@ export class Vteps {
     view.setUint16(0, family === 4 ? 2 : 10, true);
     view.setUint16(2, this.#state[STATE_PORT]!);
     if (family === 4) view.setInt32(4, a0);
-    else [a0, a1, a2, a3].forEach((word, i) => view.setInt32(8 + 4 * i, word));
+    else for (const [i, word] of [a0, a1, a2, a3].entries()) view.setInt32(8 + 4 * i, word);
   }
 }

@@ -1,26 +1,24 @@
-/** Opens and closes the workloads' interfaces: a TAP in the workload's namespace, configured over rtnetlink. */
+/** Opens, changes and closes the workloads' interfaces: a TAP in the workload's namespace, configured over rtnetlink. */
 import { existsSync } from 'node:fs';
 import { type Config, type Endpoint, netnsPath } from '../config.js';
 import { ApplyError, type Logger } from '../face.js';
+import { EINVAL } from '../io/errno.js';
 import { need } from '../io/native.js';
-import { addAddress } from '../io/rtnetlink/address.js';
+import { addAddress, removeAddress } from '../io/rtnetlink/address.js';
 import { setLink } from '../io/rtnetlink/link.js';
-import { addRoute } from '../io/rtnetlink/route.js';
+import { addRoute, removeRoute } from '../io/rtnetlink/route.js';
 import { type TapOffloads, tapOffloadBits } from '../io/tap.js';
+import { HEADER_BYTES } from '../io/virtio.js';
+import type { OpenEndpoint } from './carrier.js';
 
 /** What the kernel may queue towards us before it holds the senders back; many super-packets. */
 const SEND_BUFFER_BYTES = 16 << 20;
-const TAP_HEADER_BYTES = 12;
-const EINVAL = 22;
 
-export interface OpenEndpoint {
-  readonly endpoint: Endpoint;
-  readonly network: string;
-  readonly port: number;
+export interface OpenTap extends OpenEndpoint {
   /** one queue an engine */
   readonly fds: readonly number[];
+  /** index of the interface in its namespace */
   readonly link: number;
-  mtu: number;
   offloads: TapOffloads;
 }
 
@@ -29,21 +27,11 @@ export function endpointKey(endpoint: Endpoint): string {
   return `${netnsPath(endpoint.netns)} ${endpoint.interface}`;
 }
 
-/** Whether an open interface can stay as it is, or must be made anew. */
-export function sameInterface(a: Endpoint, b: Endpoint): boolean {
-  return (
-    a.mac === b.mac &&
-    a.addresses.join() === b.addresses.join() &&
-    JSON.stringify(a.routes) === JSON.stringify(b.routes)
-  );
-}
-
 export function wantedOffloads({ offload }: Config): TapOffloads {
   return { checksum: offload.checksum, tso: offload.tso, uso: offload.uso, coalesce: offload.coalesce };
 }
 
-/** Ready when this returns: the interface is up and has its addresses. Throws ApplyError, and leaves nothing behind. */
-export function openEndpoint(
+export function openTap(
   endpoint: Endpoint,
   network: string,
   port: number,
@@ -51,31 +39,66 @@ export function openEndpoint(
   queues: number,
   wanted: TapOffloads,
   logger: Logger,
-): OpenEndpoint {
+): OpenTap {
   const netns = netnsPath(endpoint.netns);
-  const where = `endpoint ${endpoint.interface} in ${endpoint.netns}`;
   if (!existsSync(netns)) {
-    throw new ApplyError(`${where}: there is no network namespace ${netns}; create it first`);
+    throw new ApplyError(`${named(endpoint)}: there is no network namespace ${netns}; create it first`);
   }
-  const addon = need();
   const fds: number[] = [];
   const offloads = { ...wanted };
-  try {
-    let link = 0;
-    for (let queue = 0; queue < queues; queue++) {
-      const tap = openQueue(netns, endpoint.interface, queues > 1, offloads, logger);
-      fds.push(tap.fd);
-      link = tap.index;
-    }
-    setLink(netns, link, { mac: endpoint.mac, mtu: endpoint.mtu ?? mtu });
-    for (const address of endpoint.addresses) addAddress(netns, link, address);
-    setLink(netns, link, { up: true });
-    for (const { to, via } of endpoint.routes) addRoute(netns, { to, via, index: link });
-    return { endpoint, network, port, fds, link, mtu: endpoint.mtu ?? mtu, offloads };
-  } catch (error) {
-    for (const fd of fds) addon.close(fd);
-    throw new ApplyError(`${where}: ${(error as Error).message}`, { cause: error });
-  }
+  return explained(
+    endpoint,
+    () => {
+      let link = 0;
+      for (let queue = 0; queue < queues; queue++) {
+        const tap = openQueue(netns, endpoint.interface, queues > 1, offloads, logger);
+        fds.push(tap.fd);
+        link = tap.index;
+      }
+      setLink(netns, link, { mac: endpoint.mac, mtu });
+      for (const address of endpoint.addresses) addAddress(netns, link, address);
+      setLink(netns, link, { up: true });
+      for (const { to, via } of endpoint.routes) addRoute(netns, { to, via, index: link });
+      return { endpoint, network, port, mtu, fds, link, offloads };
+    },
+    () => {
+      for (const fd of fds) need().close(fd);
+    },
+  );
+}
+
+/** New addresses before old ones go, so that what both have is never missed. */
+export function changeTap(open: OpenTap, endpoint: Endpoint, mtu: number): void {
+  const before = open.endpoint;
+  const netns = netnsPath(endpoint.netns);
+  const { link } = open;
+  const routes = (of: Endpoint) => new Map(of.routes.map((route) => [`${route.to} ${route.via}`, route]));
+  const [routesBefore, routesNext] = [routes(before), routes(endpoint)];
+  explained(
+    endpoint,
+    () => {
+      if (endpoint.mac !== before.mac || mtu !== open.mtu) setLink(netns, link, { mac: endpoint.mac, mtu });
+      for (const address of endpoint.addresses) {
+        if (!before.addresses.includes(address)) addAddress(netns, link, address);
+      }
+      for (const [key, { to, via }] of routesBefore) {
+        if (!routesNext.has(key)) removeRoute(netns, { to, via, index: link });
+      }
+      for (const address of before.addresses) {
+        if (!endpoint.addresses.includes(address)) removeAddress(netns, link, address);
+      }
+      for (const [key, { to, via }] of routesNext) {
+        if (!routesBefore.has(key)) addRoute(netns, { to, via, index: link });
+      }
+      open.endpoint = endpoint;
+      open.mtu = mtu;
+    },
+    () => {},
+  );
+}
+
+export function closeTap(open: OpenTap): void {
+  for (const fd of open.fds) need().close(fd);
 }
 
 /** A kernel without USO (before 6.2) refuses its bits: then the interface does without. */
@@ -92,7 +115,7 @@ function openQueue(
       netns,
       tun: false,
       multiQueue,
-      headerBytes: TAP_HEADER_BYTES,
+      headerBytes: HEADER_BYTES,
       offloads: tapOffloadBits(offloads),
       sendBuffer: SEND_BUFFER_BYTES,
     });
@@ -107,12 +130,13 @@ function openQueue(
   }
 }
 
-export function closeEndpoint(open: OpenEndpoint): void {
-  for (const fd of open.fds) need().close(fd);
+function explained<T>(endpoint: Endpoint, task: () => T, undo: () => void): T {
+  try {
+    return task();
+  } catch (error) {
+    undo();
+    throw new ApplyError(`${named(endpoint)}: ${(error as Error).message}`, { cause: error });
+  }
 }
 
-export function setEndpointMtu(open: OpenEndpoint, mtu: number): void {
-  if (open.mtu === mtu) return;
-  setLink(netnsPath(open.endpoint.netns), open.link, { mtu });
-  open.mtu = mtu;
-}
+const named = (endpoint: Endpoint) => `endpoint ${endpoint.interface} in ${endpoint.netns}`;

@@ -91,7 +91,9 @@ export function addEntries(tables: Tables, before: NetworkState | undefined, nex
   for (const [address, mac] of next.neighbours) {
     if (before?.neighbours.get(address) === mac) continue;
     if (!tables.neighbours.set(index, neighbourWords(address), macHigh(mac), macLow(mac))) {
-      throw new ApplyError(`network ${next.config.name}: the neighbour table is full; raise tables.neighbours`);
+      throw new ApplyError(
+        `network ${next.config.name}: the neighbour table is full; raise tables.neighbours`,
+      );
     }
   }
   return added;

@@ -1,6 +1,5 @@
 /** The rows of `viaduct show`, read out of the shared tables and counters without stopping an engine. */
-import type { Config } from '../config.js';
-import type { RawHop } from '../core/watch.js';
+
 import {
   type Counters,
   ENGINE_COUNTERS,
@@ -11,45 +10,36 @@ import {
   TX_PACKETS,
 } from '../core/counters.js';
 import { DROPS, type DropReason } from '../core/drops.js';
+import type { RawHop } from '../core/watch.js';
 import { indexOf, isLocal, isStatic } from '../overlay/fdb.js';
-import type {
-  EndpointRow,
-  FdbRow,
-  NeighbourRow,
-  NetworkRow,
-  Traffic,
-  VtepRow,
-} from '../report.js';
+import type { EndpointRow, FdbRow, NeighbourRow, NetworkRow, Traffic, VtepRow } from '../report.js';
 import * as ethernet from '../wire/ethernet.js';
 import { macText, neighbourText, vtepText } from './addresses.js';
-import type { OpenEndpoint } from './endpoints.js';
+import type { OpenEndpoint } from './carrier.js';
 import type { NetworkState, Tables } from './network-state.js';
 
 /** What the reports are made of. */
 export interface Reported {
-  config: Config;
   tables: Tables;
   counters: readonly Counters[];
   networks: ReadonlyMap<string, NetworkState>;
   endpoints: ReadonlyMap<string, OpenEndpoint>;
-  underlay: 'tunnel' | 'udp';
+  underlay: 'tunnel' | 'udp' | 'dgram';
   nowSeconds: number;
 }
 
 export function drops(counters: readonly Counters[]): Record<DropReason, number> {
   const all = counters.map((each) => each.drops());
-  return Object.fromEntries(DROPS.map(([reason]) => [reason, sum(all.map((each) => each[reason]))])) as Record<
-    DropReason,
-    number
-  >;
+  return Object.fromEntries(
+    DROPS.map(([reason]) => [reason, sum(all.map((each) => each[reason]))]),
+  ) as Record<DropReason, number>;
 }
 
 export function engineCounters(counters: readonly Counters[]): Record<EngineCounter, number> {
   const all = counters.map((each) => each.engine());
-  return Object.fromEntries(ENGINE_COUNTERS.map((name) => [name, sum(all.map((each) => each[name]))])) as Record<
-    EngineCounter,
-    number
-  >;
+  return Object.fromEntries(
+    ENGINE_COUNTERS.map((name) => [name, sum(all.map((each) => each[name]))]),
+  ) as Record<EngineCounter, number>;
 }
 
 export function networkRows({ networks }: Reported): NetworkRow[] {
@@ -119,7 +109,7 @@ export function vtepRows({ tables, counters, underlay }: Reported): VtepRow[] {
     const hop = vteps.nextHop(vtep);
     return {
       address: vtepAddress(tables, vtep),
-      underlay: underlay === 'tunnel' && hop !== null ? 'tunnel' : 'udp',
+      underlay: underlay === 'tunnel' && hop === null ? 'udp' : underlay,
       nextHop: hop && macText(ethernet.macHigh(hop, 0), ethernet.macLow(hop, 0)),
       pathMtu: vteps.pathMtu(vtep),
       ...traffic(counters, (each) => each.vtepRow(vtep)),

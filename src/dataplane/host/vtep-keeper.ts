@@ -21,6 +21,7 @@ const ROUTE_MS = 5000;
 const REFRESH_MS = 5000;
 
 interface Kept {
+  address: string;
   route: RouteResult | undefined;
   routeAt: number;
   usedAt: number;
@@ -104,19 +105,19 @@ export class VtepKeeper {
 
   #watchAll(): void {
     const used = new Set(this.#vteps.used());
-    for (const [vtep] of this.#kept) if (!used.has(vtep)) this.#kept.delete(vtep);
+    for (const [vtep, { address }] of this.#kept) {
+      // A row's number may have been given to another address meanwhile.
+      if (used.has(vtep) && this.#address(vtep) === address) continue;
+      this.#kept.delete(vtep);
+      this.#prober.unwatch(address);
+    }
     for (const vtep of used) {
       if (this.#kept.has(vtep)) continue;
-      this.#kept.set(vtep, { route: undefined, routeAt: -ROUTE_MS, usedAt: -REFRESH_MS });
+      const address = this.#address(vtep);
+      this.#kept.set(vtep, { address, route: undefined, routeAt: -ROUTE_MS, usedAt: -REFRESH_MS });
       this.#vteps.setPathMtu(vtep, this.#underlay.mtu);
-      this.#prober.watch(this.#address(vtep), this.#underlay.mtu);
+      this.#prober.watch(address, this.#underlay.mtu);
     }
-  }
-
-  /** Control removed the row. */
-  forget(vtep: number, address: string): void {
-    this.#kept.delete(vtep);
-    this.#prober.unwatch(address);
   }
 
   #resolve(vtep: number, known: Map<string, Neighbour>, now: number): boolean {

@@ -31,6 +31,21 @@ export interface CoalesceOptions {
 /** UDP_GRO_CNT_MAX; for TCP as well, whose super-packets have fewer but for tiny segments. */
 const MAX_SEGMENTS = 64;
 const MAX_IP_BYTES = 65_535;
+
+/** Fields of an open run's row. Of its first packet: offset, kind (SEGMENT_*), bytes before L4 and before the payload, payload, IPv4 id and `ipSumOf`. */
+const AT = 0;
+const KIND = 1;
+const L4 = 2;
+const HEADERS = 3;
+const SIZE = 4;
+const ID = 5;
+const IP_SUM = 6;
+/** Of the run: bytes of IP so far, the sequence number to come, and how much the id grows from packet to packet. */
+const TOTAL = 7;
+const SEQUENCE = 8;
+const ID_STEP = 9;
+const ROW = 16;
+
 const SURE = CHECKSUM_VERIFIED | CHECKSUM_UNFINISHED;
 
 export class Coalescer {
@@ -38,15 +53,8 @@ export class Coalescer {
   readonly #native: NativePool | undefined;
   readonly #runs: Runs;
   readonly #ends: Int32Array;
-  /** Of each open run: what its packets are (SEGMENT_*), and bytes before L4 and before the payload of each. */
-  readonly #kind = new Int32Array(OPEN_RUNS);
-  readonly #l4 = new Int32Array(OPEN_RUNS);
-  readonly #headerLength = new Int32Array(OPEN_RUNS);
-  /** Payload of its first packet, bytes of IP so far, the sequence number to come, and whether all have one IPv4 id. */
-  readonly #size = new Int32Array(OPEN_RUNS);
-  readonly #total = new Int32Array(OPEN_RUNS);
-  readonly #sequence = new Int32Array(OPEN_RUNS);
-  readonly #oneId = new Uint8Array(OPEN_RUNS);
+  /** A row of each open run, fields below. */
+  readonly #rows = new Int32Array(OPEN_RUNS * ROW);
   /** The packets whose checksums are in question, what is to be summed of each, and the sums of their pseudo-headers. */
   readonly #suspects: Int32Array;
   readonly #starts: Int32Array;
@@ -81,7 +89,7 @@ export class Coalescer {
     const kinds =
       (options.tcp4 ? SEGMENT_TCP4 : 0) | (options.tcp6 ? SEGMENT_TCP6 : 0) | (options.udp ? SEGMENT_UDP : 0);
     runs.begin();
-    for (let i = 0; i < batch.count; i++) this.#place(batch.packets[i], kinds);
+    for (let i = 0; i < batch.count; ) i = this.#place(batch, i, kinds);
     if (runs.joined === 0) return;
 
     runs.arrange(batch, this.#ends);
@@ -102,28 +110,22 @@ export class Coalescer {
     }
   }
 
-  /** Puts a packet into a run of its flow, at the start of one, or alone. */
-  #place(packet: number, kinds: number): void {
+  /**
+   * Puts the i-th packet into a run of its flow, at the start of one, or alone, and with it those right behind it that
+   * continue its run. Returns the index of the first that is not yet placed.
+   */
+  #place(batch: Batch, i: number, kinds: number): number {
     const { pool } = this.#path;
     const runs = this.#runs;
+    const packet = batch.packets[i];
     const at = pool.offset[packet];
     const length = pool.length[packet];
     const key = candidate.keyOf(pool.view, at, length);
 
-    // 1. The common case: it continues a run.
+    // 1. It continues a run.
     for (let run = runs.find(key); run >= 0; run = runs.find(key, run + 1)) {
-      if (!this.#continues(run, packet)) continue;
-      runs.join(run, packet);
-      const payload = length - this.#headerLength[run];
-      this.#total[run] += payload;
-      this.#sequence[run] += payload;
-      const last =
-        payload < this.#size[run] ||
-        runs.count[run] === MAX_SEGMENTS ||
-        (this.#kind[run] !== SEGMENT_UDP &&
-          (tcp.flags(pool.bytes, at + this.#l4[run]) & (tcp.PSH | tcp.FIN)) !== 0);
-      if (last) runs.close(run);
-      return;
+      const next = this.#extend(run, batch, i);
+      if (next > i) return next;
     }
 
     // 2. What belongs to no flow that is known here (a fragment, say) might belong to any.
@@ -131,47 +133,95 @@ export class Coalescer {
     if (kind === 0) {
       runs.closeAll();
       runs.alone(packet);
-      return;
+      return i + 1;
     }
 
     // 3. It ends its flow's run, and may begin another.
     const { l4 } = candidate;
+    const rows = this.#rows;
     for (let run = runs.find(key); run >= 0; run = runs.find(key, run + 1)) {
-      if (candidate.sameFlow(pool.view, pool.offset[runs.first[run]], at, l4)) runs.close(run);
+      if (candidate.sameFlow(pool.view, rows[run * ROW + AT], at, l4)) runs.close(run);
     }
     if (!candidate.mergeable || candidate.ends || (kind & kinds) === 0) {
       runs.alone(packet);
-      return;
+      return i + 1;
     }
     const run = runs.open(key, packet);
-    this.#kind[run] = kind;
-    this.#l4[run] = l4;
-    this.#headerLength[run] = candidate.headerLength;
-    this.#size[run] = length - candidate.headerLength;
-    this.#total[run] = length - IP;
-    this.#sequence[run] = pool.view.getInt32(at + l4 + 4) + this.#size[run];
-    this.#oneId[run] = 0;
+    const row = run * ROW;
+    const size = length - candidate.headerLength;
+    rows[row + AT] = at;
+    rows[row + KIND] = kind;
+    rows[row + L4] = l4;
+    rows[row + HEADERS] = candidate.headerLength;
+    rows[row + SIZE] = size;
+    rows[row + TOTAL] = length - IP;
+    rows[row + SEQUENCE] = pool.view.getInt32(at + l4 + 4) + size;
+    rows[row + ID] = pool.view.getUint16(at + IP + 4);
+    rows[row + ID_STEP] = 1;
+    rows[row + IP_SUM] = candidate.ipSumOf(pool.view, at + IP);
+    return this.#extend(run, batch, i + 1);
   }
 
-  /** Whether the packet continues an open run whose key it has. */
-  #continues(run: number, packet: number): boolean {
+  /**
+   * Puts packets from the i-th on into an open run, as long as they continue it. Returns the index of the first that
+   * doesn't. One loop with everything at hand, for most packets come through it: 48 ns a packet instead of 76
+   * (bench/micro/split.ts).
+   */
+  #extend(run: number, batch: Batch, i: number): number {
     const { pool } = this.#path;
-    const { view } = pool;
-    const l4 = this.#l4[run];
-    const kind = this.#kind[run];
-    const headerLength = this.#headerLength[run];
-    const at = pool.offset[packet];
-    const payload = pool.length[packet] - headerLength;
-    if (payload <= 0 || payload > this.#size[run] || this.#total[run] + payload > MAX_IP_BYTES) return false;
-    if (kind !== SEGMENT_UDP && view.getInt32(at + l4 + 4) !== this.#sequence[run]) return false;
-    const first = this.#runs.first[run];
-    if (!candidate.repeats(pool, first, packet, l4, headerLength, kind)) return false;
-    if (l4 !== L4_IPV4) return true;
-    // Ids count up from the first, or (with DF, RFC 6864) are all equal, which the second packet decides.
-    const ahead = (view.getUint16(at + IP + 4) - view.getUint16(pool.offset[first] + IP + 4)) & 0xffff;
-    const count = this.#runs.count[run];
-    if (count === 1 && ahead === 0 && ipv4.dontFragment(pool.bytes, at + IP)) this.#oneId[run] = 1;
-    return ahead === (this.#oneId[run] === 1 ? 0 : count);
+    const { view, bytes, offset, length: lengths, segment, offload } = pool;
+    const { packets } = batch;
+    const end = batch.count;
+    const runs = this.#runs;
+    const rows = this.#rows;
+    const row = run * ROW;
+    const first = rows[row + AT];
+    const kind = rows[row + KIND];
+    const l4 = rows[row + L4];
+    const headers = rows[row + HEADERS];
+    const size = rows[row + SIZE];
+    const ipSum = rows[row + IP_SUM];
+    let total = rows[row + TOTAL];
+    let sequence = rows[row + SEQUENCE];
+    const id = rows[row + ID];
+    let step = rows[row + ID_STEP];
+    let count = runs.count[run];
+    let closed = false;
+    for (; i < end && !closed; i++) {
+      const packet = packets[i];
+      const at = offset[packet];
+      const length = lengths[packet];
+      const payload = length - headers;
+      if (payload <= 0 || payload > size || total + payload > MAX_IP_BYTES || segment[packet] !== 0) break;
+      if (!candidate.sameEthernet(view, first, at)) break;
+      if (l4 === L4_IPV4) {
+        if (!candidate.sameIpv4(view, first, at, length, ipSum)) break;
+        // Ids count up from the first, or (with DF, RFC 6864) are all equal, which the second packet decides.
+        const ahead = (view.getUint16(at + IP + 4) - id) & 0xffff;
+        if (count === 1) step = ahead === 0 && ipv4.dontFragment(bytes, at + IP) ? 0 : 1;
+        if (ahead !== count * step) break;
+      } else if (!candidate.sameIpv6(view, first, at, length)) break;
+      if (kind === SEGMENT_UDP) {
+        if (view.getUint16(at + l4 + 4) !== length - l4) break;
+      } else {
+        if (view.getInt32(at + l4 + 4) !== sequence) break;
+        if (!candidate.sameTcp(view, first + l4, at + l4, headers - l4)) break;
+        closed = (tcp.flags(bytes, at + l4) & (tcp.PSH | tcp.FIN)) !== 0;
+      }
+      if (offload[packet] !== CHECKSUM_VERIFIED && !candidate.checksumPlain(pool, packet, l4, kind)) {
+        closed = false;
+        break;
+      }
+      runs.join(run, packet);
+      total += payload;
+      sequence = (sequence + payload) | 0;
+      closed ||= payload < size || ++count === MAX_SEGMENTS;
+    }
+    rows[row + TOTAL] = total;
+    rows[row + ID_STEP] = step;
+    rows[row + SEQUENCE] = sequence;
+    if (closed) runs.close(run);
+    return i;
   }
 
   /** Marks the packets of runs whose checksums are right as CHECKSUM_VERIFIED. */

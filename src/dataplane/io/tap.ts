@@ -15,7 +15,7 @@ import {
   SEGMENT_UDP,
 } from '../core/pool.js';
 import { hop } from '../core/tracer.js';
-import type { Coalescer, CoalesceOptions } from './coalesce.js';
+import type { CoalesceOptions, Coalescer } from './coalesce.js';
 import type { Device } from './device.js';
 import { tapDrop } from './errno.js';
 import { finishChecksum } from './finish-checksum.js';
@@ -44,9 +44,7 @@ const TUN_F_USO6 = 0x40;
 export function tapOffloadBits({ checksum, tso, uso }: TapOffloads): number {
   if (!checksum) return 0;
   return (
-    TUN_F_CSUM |
-    (tso ? TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN : 0) |
-    (uso ? TUN_F_USO4 | TUN_F_USO6 : 0)
+    TUN_F_CSUM | (tso ? TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN : 0) | (uso ? TUN_F_USO4 | TUN_F_USO6 : 0)
   );
 }
 
@@ -152,14 +150,7 @@ export class Tap implements Device {
     // 4. Out; what is refused is dropped, and the rest goes on.
     let lost = 0;
     for (let from = 0; from < count; ) {
-      from = this.#addon.tapTransmit(
-        this.#native.handle,
-        this.fd,
-        virtio.HEADER_BYTES,
-        packets,
-        from,
-        count,
-      );
+      from = this.#addon.tapTransmit(this.#native.handle, this.fd, virtio.HEADER_BYTES, packets, from, count);
       if (from >= count) break;
       const errno = this.#native.status[1]!;
       this.#onError(errno);

@@ -123,7 +123,8 @@ export class Bridge {
     const { bytes } = this.#path.pool;
     const high = ethernet.macHigh(bytes, at + ethernet.SOURCE);
     const low = ethernet.macLow(bytes, at + ethernet.SOURCE);
-    if (this.#fdb.learn(network.index, high, low, target, this.nowSeconds)) this.#path.counters.add('learned');
+    if (this.#fdb.learn(network.index, high, low, target, this.nowSeconds))
+      this.#path.counters.add('learned');
   }
 
   #toLocal(packet: number, from: number, to: number, local: Batch): void {

@@ -28,5 +28,6 @@ export function clampMss(path: Path, packet: number, mtu: number): void {
   }
   // An unfinished checksum covers the pseudo-header alone, which the option isn't part of.
   const unfinished = (pool.offload[packet]! & CHECKSUM_UNFINISHED) !== 0;
-  if (segment >= 0 && tcp.clampMss(bytes, segment, end, mtu - headers, unfinished)) path.counters.add('mssClamped');
+  if (segment >= 0 && tcp.clampMss(bytes, segment, end, mtu - headers, unfinished))
+    path.counters.add('mssClamped');
 }

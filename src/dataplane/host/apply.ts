@@ -1,0 +1,278 @@
+/**
+ * Turns a wanted configuration into the difference from what is, and performs it, so that what doesn't change loses
+ * no frame and a failure leaves what was. It owns what is in force: networks, their entries, and the endpoints.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import type { Config, Network as NetworkConfig } from '../config.js';
+import { ApplyError, type Logger } from '../face.js';
+import type { Applied } from '../report.js';
+import { vtepText } from './addresses.js';
+import type { Carrier, OpenEndpoint, Shared } from './carrier.js';
+import { endpointKey } from './endpoints.js';
+import {
+  addEntries,
+  findOrAddVtep,
+  type NetworkState,
+  networkMtu,
+  removeEntries,
+  wantedState,
+} from './network-state.js';
+
+export type Difference = Pick<Applied, 'changed' | 'networks' | 'endpoints' | 'fdb'>;
+
+/** Endpoints as wanted: those opened for it, and every port by key. */
+interface WantedEndpoints {
+  opened: OpenEndpoint[];
+  open: Map<string, OpenEndpoint>;
+  undo: (() => void)[];
+}
+
+export class Applier {
+  readonly networks = new Map<string, NetworkState>();
+  readonly endpoints = new Map<string, OpenEndpoint>();
+  /** keys of endpoints whose interface is gone */
+  readonly lost = new Set<string>();
+  config: Config | undefined;
+
+  readonly #carrier: Carrier;
+  readonly #shared: Shared;
+  readonly #logger: Logger;
+
+  constructor(carrier: Carrier, shared: Shared, logger: Logger) {
+    this.#carrier = carrier;
+    this.#shared = shared;
+    this.#logger = logger;
+  }
+
+  async apply(config: Config): Promise<Difference> {
+    const before = this.config;
+    if (before !== undefined) refuseImmutable(before, config);
+    if (before !== undefined && !sameUnderlay(before, config)) {
+      await this.#carrier.reopenUnderlay(before, config);
+    }
+
+    // 1. What can fail, with the way back: interfaces, then table entries. New ones come before any old one goes.
+    const endpoints = this.#openEndpoints(config);
+    const next = new Map<string, NetworkState>();
+    const changed: NetworkState[] = [];
+    let added = 0;
+    try {
+      for (const network of config.networks) {
+        const state = this.#wanted(network, config, endpoints.open, next);
+        next.set(network.name, state);
+        if (state !== this.networks.get(network.name)) changed.push(state);
+      }
+      for (const state of changed) {
+        added += addEntries(this.#shared.tables, this.networks.get(state.config.name), state);
+      }
+    } catch (error) {
+      this.#takeBack(endpoints, changed);
+      throw error;
+    }
+
+    // 2. The engines learn of it between two batches; from then on the new is in force.
+    const gone = [...this.networks.values()].filter(({ config: { name } }) => !next.has(name));
+    const opened = new Set(endpoints.opened);
+    const closing = [...this.endpoints.values()].filter(
+      (each) => endpoints.open.get(endpointKey(each.endpoint)) !== each,
+    );
+    await this.#carrier.perform({
+      attach: endpoints.opened,
+      detach: closing,
+      networks: changed.map(({ network }) => network),
+      gone: gone.map(({ network }) => network.index),
+    });
+
+    // 3. What nothing refers to any more goes.
+    let removed = 0;
+    for (const state of [...changed, ...gone]) {
+      const { name } = state.config;
+      const old = this.networks.get(name);
+      if (old !== undefined) removed += removeEntries(this.#shared.tables, old, next.get(name));
+    }
+    for (const each of closing) this.#carrier.closeEndpoint(each);
+    for (const { endpoint } of [...closing, ...opened]) this.lost.delete(endpointKey(endpoint));
+    const existed = this.networks.size - gone.length;
+    replace(this.networks, next);
+    replace(this.endpoints, endpoints.open);
+    this.config = config;
+    this.#sweepNetworks(gone);
+    if (before !== undefined) this.#forgetVteps(before, config);
+    this.#carrier.vtepsChanged();
+
+    const fresh = next.size - existed;
+    const counts = [fresh, gone.length, changed.length - fresh, opened.size, closing.length, added, removed];
+    return {
+      changed: counts.some((count) => count > 0),
+      networks: { added: fresh, removed: gone.length, changed: changed.length - fresh },
+      endpoints: { added: opened.size, removed: closing.length },
+      fdb: { added, removed },
+    };
+  }
+
+  /** Tries those whose interface is gone. */
+  async reopenLost(): Promise<void> {
+    for (const key of this.lost) {
+      const old = this.endpoints.get(key);
+      if (old === undefined) {
+        this.lost.delete(key);
+        continue;
+      }
+      try {
+        const open = this.#carrier.openEndpoint(old.endpoint, old.network, old.port, old.mtu);
+        await this.#carrier.perform({ detach: [old], attach: [open] });
+        this.#carrier.closeEndpoint(old);
+        this.endpoints.set(key, open);
+        this.lost.delete(key);
+        this.#logger.info({ endpoint: key }, 'the interface is back');
+      } catch (error) {
+        this.#logger.debug({ endpoint: key, error: (error as Error).message }, 'the interface is still gone');
+      }
+    }
+  }
+
+  /** Opens what isn't open, changes what is; on failure all that is taken back, and the error thrown on. */
+  #openEndpoints(config: Config): WantedEndpoints {
+    const wanted: WantedEndpoints = { opened: [], open: new Map(), undo: [] };
+    const used = new Set([...this.endpoints.values()].map(({ port }) => port));
+    try {
+      for (const network of config.networks) {
+        const mtu = networkMtu(network, config, this.#carrier.underlay.mtu);
+        for (const endpoint of network.endpoints) {
+          const key = endpointKey(endpoint);
+          let open = this.endpoints.get(key);
+          if (open === undefined || this.lost.has(key)) {
+            const port = this.#freePort(used, config.tables.endpoints);
+            open = this.#carrier.openEndpoint(endpoint, network.name, port, endpoint.mtu ?? mtu);
+            wanted.opened.push(open);
+          } else {
+            const { endpoint: old, mtu: oldMtu, network: oldNetwork } = open;
+            const same = open;
+            wanted.undo.push(() => {
+              this.#carrier.changeEndpoint(same, old, oldMtu);
+              same.network = oldNetwork;
+            });
+            this.#carrier.changeEndpoint(open, endpoint, endpoint.mtu ?? mtu);
+            open.network = network.name;
+          }
+          wanted.open.set(key, open);
+        }
+      }
+    } catch (error) {
+      this.#takeBack(wanted, []);
+      throw error;
+    }
+    return wanted;
+  }
+
+  #takeBack({ opened, undo }: WantedEndpoints, states: readonly NetworkState[]): void {
+    for (const open of opened) this.#carrier.closeEndpoint(open);
+    for (const step of undo.reverse()) {
+      try {
+        step();
+      } catch (error) {
+        this.#logger.warn({ error: (error as Error).message }, 'an interface could not be changed back');
+      }
+    }
+    for (const state of states) {
+      const old = this.networks.get(state.config.name);
+      removeEntries(this.#shared.tables, state, old);
+      if (old !== undefined) addEntries(this.#shared.tables, state, old);
+    }
+  }
+
+  /** The lowest number that no endpoint has, its counters at 0. */
+  #freePort(used: Set<number>, capacity: number): number {
+    let port = 0;
+    while (used.has(port)) port++;
+    if (port >= capacity) {
+      throw new ApplyError(`there are more endpoints than tables.endpoints (${capacity}); raise it`);
+    }
+    used.add(port);
+    for (const counters of this.#shared.counters) counters.clearRow(counters.portRow(port));
+    return port;
+  }
+
+  /** The state of one network; the very one that is in force when nothing changed. */
+  #wanted(
+    network: NetworkConfig,
+    config: Config,
+    open: ReadonlyMap<string, OpenEndpoint>,
+    next: ReadonlyMap<string, NetworkState>,
+  ): NetworkState {
+    const before = this.networks.get(network.name);
+    const mtu = networkMtu(network, config, this.#carrier.underlay.mtu);
+    const ports = network.endpoints.map((endpoint) => open.get(endpointKey(endpoint))!.port);
+    if (
+      before?.network.mtu === mtu &&
+      isDeepStrictEqual(before.network.ports, ports) &&
+      isDeepStrictEqual(before.config, network)
+    ) {
+      return before;
+    }
+    const index = before?.network.index ?? this.#freeIndex(next, config.tables.networks);
+    const { vteps } = this.#shared.tables;
+    return wantedState(network, index, mtu, ports, (address) => findOrAddVtep(vteps, address));
+  }
+
+  #freeIndex(next: ReadonlyMap<string, NetworkState>, capacity: number): number {
+    const taken = new Set([...this.networks.values(), ...next.values()].map(({ network }) => network.index));
+    // Most often the next one is free; the search from 1 is for those that were given back.
+    let index = taken.size + 1;
+    if (taken.has(index)) index = 1;
+    while (taken.has(index)) index++;
+    if (taken.size >= capacity) {
+      throw new ApplyError(`there are more networks than tables.networks (${capacity}); raise it`);
+    }
+    return index;
+  }
+
+  /** Entries that were learned in networks that are gone. */
+  #sweepNetworks(gone: readonly NetworkState[]): void {
+    if (gone.length === 0) return;
+    const indexes = new Set(gone.map(({ network }) => network.index));
+    this.#shared.tables.fdb.sweep((entry) => indexes.has(entry.network));
+  }
+
+  /** VTEPs that the configuration named and names no more; learned entries that lead there go with them. */
+  #forgetVteps(before: Config, config: Config): void {
+    const { vteps, fdb } = this.#shared.tables;
+    const wanted = vtepsOf(config);
+    const gone = new Set([...vtepsOf(before)].filter((address) => !wanted.has(address)));
+    if (gone.size === 0) return;
+    const numbers = new Set<number>();
+    for (const vtep of vteps.used()) {
+      if (gone.has(vtepText(vteps.family(vtep), vteps.addressWords(vtep)))) numbers.add(vtep);
+    }
+    fdb.sweep(({ target }) => numbers.has(target));
+    for (const vtep of numbers) {
+      vteps.remove(vtep);
+      for (const counters of this.#shared.counters) counters.clearRow(counters.vtepRow(vtep));
+    }
+  }
+}
+
+function replace<K, V>(map: Map<K, V>, by: ReadonlyMap<K, V>): void {
+  map.clear();
+  for (const [key, value] of by) map.set(key, value);
+}
+
+function vtepsOf({ networks }: Config): Set<string> {
+  return new Set(
+    networks.flatMap((network) => [...network.vteps, ...network.remotes.map((remote) => remote.vtep)]),
+  );
+}
+
+/** Whether the sockets and devices can stay. */
+function sameUnderlay(a: Config, b: Config): boolean {
+  return isDeepStrictEqual(a.underlay, b.underlay) && isDeepStrictEqual(a.offload, b.offload);
+}
+
+/** Shared memory and threads have their size from the first configuration on. */
+function refuseImmutable(before: Config, next: Config): void {
+  for (const section of ['engine', 'tables'] as const) {
+    if (!isDeepStrictEqual(before[section], next[section])) {
+      throw new ApplyError(`${section}: can't be changed while the data plane runs; restart it`);
+    }
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * What carries a data plane's packets on this host: engines, the underlay and the workloads' interfaces. With the
+ * addon that is threads, sockets and TAPs (native-carrier.ts); without it the event loop, node:dgram and devices
+ * in memory (portable-carrier.ts). What shall be carried is decided above it (apply.ts).
+ */
+import type { Config, Endpoint } from '../config.js';
+import type { Counters } from '../core/counters.js';
+import type { WatchMemory } from '../core/ring-tracer.js';
+import type { TableMemory } from '../core/table.js';
+import type { VtepsMemory } from '../core/vteps.js';
+import type { Logger } from '../face.js';
+import type { Network } from '../overlay/network.js';
+import type { Tables } from './network-state.js';
+
+/** The shared memory of a data plane, and the main thread's view of it. */
+export interface Shared {
+  memory: { fdb: TableMemory; neighbours: TableMemory; vteps: VtepsMemory; watch: WatchMemory };
+  tables: Tables;
+  /** one block an engine */
+  counters: readonly Counters[];
+}
+
+/** An endpoint whose interface is there. */
+export interface OpenEndpoint {
+  endpoint: Endpoint;
+  /** name of its network */
+  network: string;
+  readonly port: number;
+  /** bytes of IP packet */
+  mtu: number;
+}
+
+/** What engines take over as a whole, between two batches. */
+export interface Change {
+  attach?: readonly OpenEndpoint[];
+  detach?: readonly OpenEndpoint[];
+  networks?: readonly Network[];
+  /** indexes of networks that are gone */
+  gone?: readonly number[];
+}
+
+export interface UnderlayFacts {
+  kind: 'tunnel' | 'udp' | 'dgram';
+  /** bytes of IP packet */
+  mtu: number;
+  port: number;
+}
+
+export interface CarrierEvents {
+  logger: Logger;
+  /** the endpoint's interface is gone, for instance with its namespace; engines have let go of it */
+  onLost(port: number): void;
+  /** what a new engine must be told to take the place of one that failed */
+  whole(): { endpoints: readonly OpenEndpoint[]; networks: readonly Network[] };
+}
+
+export interface Carrier {
+  readonly engines: number;
+  readonly underlay: UnderlayFacts;
+  /** Replaces sockets and devices; when the new ones can't be had the old ones are back, and it throws ApplyError. */
+  reopenUnderlay(before: Config, next: Config): Promise<void>;
+  /** When this returns, the interface is up and has its addresses. Throws ApplyError, and leaves nothing behind. */
+  openEndpoint(endpoint: Endpoint, network: string, port: number, mtu: number): OpenEndpoint;
+  /** Another MAC, addresses, routes or MTU for an open interface. Throws ApplyError. */
+  changeEndpoint(open: OpenEndpoint, endpoint: Endpoint, mtu: number): void;
+  closeEndpoint(open: OpenEndpoint): void;
+  perform(change: Change): Promise<void>;
+  /** VTEPs were added or removed. */
+  vtepsChanged(): void;
+  /** What the underlay's interface has by now; undefined when that can't be said. */
+  interfaceMtu(): number | undefined;
+  stop(): Promise<void>;
+}

@@ -1,0 +1,179 @@
+/** The carrier on the addon: an engine a thread, TAPs for workloads, UDP sockets or the tunnel TAP for the underlay. */
+import { isDeepStrictEqual } from 'node:util';
+import type { Config, Endpoint } from '../config.js';
+import { need } from '../io/native.js';
+import { linkByIndex } from '../io/rtnetlink/link.js';
+import { type TapOffloads, tapOffloadBits } from '../io/tap.js';
+import type { Notice, Order } from '../orders.js';
+import type { Carrier, CarrierEvents, Change, OpenEndpoint, Shared } from './carrier.js';
+import { changeTap, closeTap, type OpenTap, openTap, wantedOffloads } from './endpoints.js';
+import { Engines } from './engines.js';
+import { type OpenUnderlay, openUnderlay } from './underlay.js';
+import { VtepKeeper } from './vtep-keeper.js';
+
+const NETLINK_ROUTE = 0;
+/** RTMGRP_*: links, neighbours, IPv4 and IPv6 addresses and routes (linux/rtnetlink.h). */
+const HOST_CHANGES = 0x1 | 0x4 | 0x10 | 0x40 | 0x100 | 0x400;
+
+export class NativeCarrier implements Carrier {
+  readonly engines: number;
+  readonly #shared: Shared;
+  readonly #events: CarrierEvents;
+  readonly #threads: Engines;
+  /** netlink socket that hears of changes on the host */
+  readonly #changes: number;
+  #underlay: OpenUnderlay;
+  #keeper: VtepKeeper;
+  #offloads: TapOffloads;
+
+  /** Throws ApplyError when the underlay can't be had. */
+  constructor(config: Config, shared: Shared, events: CarrierEvents) {
+    const { engine, tables } = config;
+    this.engines = engine.count;
+    this.#shared = shared;
+    this.#events = events;
+    this.#offloads = wantedOffloads(config);
+    this.#underlay = openUnderlay(config, engine.count, events.logger);
+    this.#changes = need().netlinkSubscribe('', NETLINK_ROUTE, HOST_CHANGES);
+    shared.tables.vteps.setDefaults(this.#underlay.port, this.#underlay.mtu);
+    this.#threads = new Engines({
+      count: engine.count,
+      birth: (index) => ({
+        slots: engine.slots,
+        batch: engine.batch,
+        spinMicros: engine.spinMicros,
+        counters: {
+          ports: tables.endpoints,
+          vteps: tables.vteps,
+          memory: shared.counters[index]!.memory,
+        },
+        ...shared.memory,
+        timeOrigin: performance.timeOrigin,
+      }),
+      logger: events.logger,
+      onNotice: (_engine, notice) => this.#heard(notice),
+      rebuild: (index) => this.#everything(index),
+    });
+    this.#keeper = new VtepKeeper(shared.tables.vteps, this.#underlay, events.logger);
+    void this.#threads.order((index) => this.#everything(index));
+  }
+
+  get underlay(): OpenUnderlay {
+    return this.#underlay;
+  }
+
+  /** The port may be bound by ourselves, so the old sockets are closed first. */
+  async reopenUnderlay(before: Config, next: Config): Promise<void> {
+    await this.#threads.order(() => [{ kind: 'underlay', spec: null }]);
+    this.#keeper.close();
+    this.#underlay.close();
+    const { vteps } = this.#shared.tables;
+    const open = (config: Config) => {
+      this.#underlay = openUnderlay(config, this.engines, this.#events.logger);
+      vteps.setDefaults(this.#underlay.port, this.#underlay.mtu);
+      this.#keeper = new VtepKeeper(vteps, this.#underlay, this.#events.logger);
+    };
+    try {
+      open(next);
+    } catch (error) {
+      open(before);
+      throw error;
+    } finally {
+      await this.#threads.order((index) => [{ kind: 'underlay', spec: this.#underlay.specs[index]! }]);
+    }
+    if (!isDeepStrictEqual(before.offload, next.offload)) await this.#setOffloads(wantedOffloads(next));
+  }
+
+  async #setOffloads(offloads: TapOffloads): Promise<void> {
+    this.#offloads = offloads;
+    const open = this.#events.whole().endpoints as readonly OpenTap[];
+    for (const tap of open) {
+      tap.offloads = { ...offloads };
+      for (const fd of tap.fds) {
+        if (need().setTapOffloads(fd, tapOffloadBits(tap.offloads)) === 0) continue;
+        tap.offloads.uso = false;
+        need().setTapOffloads(fd, tapOffloadBits(tap.offloads));
+      }
+    }
+    await this.perform({ detach: open, attach: open });
+  }
+
+  openEndpoint(endpoint: Endpoint, network: string, port: number, mtu: number): OpenEndpoint {
+    return openTap(endpoint, network, port, mtu, this.engines, this.#offloads, this.#events.logger);
+  }
+
+  changeEndpoint(open: OpenEndpoint, endpoint: Endpoint, mtu: number): void {
+    changeTap(open as OpenTap, endpoint, mtu);
+  }
+
+  closeEndpoint(open: OpenEndpoint): void {
+    closeTap(open as OpenTap);
+  }
+
+  perform(change: Change): Promise<void> {
+    return this.#threads.order((engine) => ordersOf(change, engine));
+  }
+
+  vtepsChanged(): void {
+    this.#keeper.refresh();
+  }
+
+  interfaceMtu(): number | undefined {
+    return linkByIndex('', this.#underlay.link.index)?.mtu;
+  }
+
+  async stop(): Promise<void> {
+    await this.#threads.stop();
+    this.#keeper.close();
+    this.#underlay.close();
+    need().close(this.#changes);
+  }
+
+  /** Everything that an engine must know. */
+  #everything(engine: number): Order[] {
+    const { endpoints, networks } = this.#events.whole();
+    return [
+      { kind: 'underlay', spec: this.#underlay.specs[engine]! },
+      ...(engine === 0 ? [{ kind: 'listen', fd: this.#changes } as const] : []),
+      ...ordersOf({ attach: endpoints, networks }, engine),
+    ];
+  }
+
+  #heard(notice: Notice): void {
+    const { logger } = this.#events;
+    switch (notice.kind) {
+      case 'device-error': {
+        const { device, port, errno } = notice;
+        logger.warn(
+          { device, port, errno },
+          'a device refused packets; further ones with this errno are only counted',
+        );
+        break;
+      }
+      case 'device-lost':
+        if (notice.device === 'tap') this.#events.onLost(notice.port);
+        else logger.warn({ errno: notice.errno }, 'the tunnel device is gone; UDP sockets carry');
+        break;
+      case 'no-segment':
+        logger.info({}, 'UDP_SEGMENT was refused and is off; datagrams leave one by one');
+        break;
+      case 'host-changed':
+        this.#keeper.hostChanged();
+        break;
+      case 'done':
+        break;
+    }
+  }
+}
+
+/** Detaching comes first: an interface that is attached anew is the newest. */
+function ordersOf(change: Change, engine: number): Order[] {
+  return [
+    ...(change.detach ?? []).map(({ port }): Order => ({ kind: 'detach', port })),
+    ...((change.attach ?? []) as readonly OpenTap[]).map(
+      ({ port, fds, offloads }): Order => ({ kind: 'attach', port, fd: fds[engine]!, offloads }),
+    ),
+    ...(change.gone ?? []).map((index): Order => ({ kind: 'network-gone', index })),
+    ...(change.networks ?? []).map((network): Order => ({ kind: 'network', network })),
+  ];
+}
