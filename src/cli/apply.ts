@@ -14,7 +14,8 @@ export async function apply(file: string, options: ApplyOptions): Promise<number
   const body = await readFile(file, 'utf8').catch((error: Error) => {
     throw new Failure(`${file} can't be read: ${error.message}`);
   });
-  return report(await ask<Applied>(socketPath(options.socket), '/v1/config', { method: 'PUT', body }));
+  const request = { method: 'PUT', body, query: { source: file } } as const;
+  return report(await ask<Applied>(socketPath(options.socket), '/v1/config', request));
 }
 
 export async function reload(options: ApplyOptions): Promise<number> {

@@ -26,6 +26,10 @@ export async function dataplane(options: DataplaneOptions): Promise<number> {
   if (options.underlayDevice !== undefined) overrides.device = options.underlayDevice;
   const logger = createLogger(options.logLevel);
   const signals = new Signals(logger);
+  process.on('uncaughtException', (error) => {
+    logger.error({ err: error }, 'the data plane failed');
+    process.exit(FAILED); // devices and sockets go with the process
+  });
   const running = new Running(createDataplane({ logger }), options.config, overrides);
   const config = await running.read().catch((error: unknown) => refuse(error, logger));
   if (config === undefined) return FAILED;

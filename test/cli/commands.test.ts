@@ -146,9 +146,11 @@ test('apply and reload say what they did', async (t) => {
   t.deepEqual(dataplane.applied[2]!.underlay.address, ['10.0.0.5']);
 
   await writeFile(file, '{"underlay": {"address": "10.0.0.5", "port": 0}}');
+  const faulty = `${file} is not a valid configuration:\n  underlay.port: must be 1..65535, got 0\n`;
+  t.is((await viaduct(['apply', file, '--socket', socket])).stderr, `viaduct: ${faulty}`);
   const refused = await viaduct(['reload', '--socket', socket]);
   t.is(refused.code, 1);
-  t.regex(refused.stderr, /underlay\.port: must be 1\.\.65535, got 0/);
+  t.is(refused.stderr, `viaduct: ${faulty}`);
   dataplane.refuse = 'no namespace ctr-a';
   t.deepEqual(await viaduct(['apply', 'examples/minimal.yaml', '--socket', socket]), {
     code: 1,

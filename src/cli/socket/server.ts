@@ -24,8 +24,8 @@ const ROUTES: Readonly<Record<string, Readonly<Record<string, Handler>>>> = {
   '/v1/stats': { GET: ({ running }) => running.dataplane.stats() },
   '/v1/config': {
     GET: ({ running }) => running.config,
-    PUT: async ({ running, request }) =>
-      running.apply(parseConfig(await body(request), 'the configuration sent')),
+    PUT: async ({ running, request, query }) =>
+      running.apply(parseConfig(await body(request), query.get('source') ?? 'the configuration sent')),
   },
   '/v1/reload': { POST: ({ running }) => running.reload() },
   '/v1/trace': { GET: traceStream },
