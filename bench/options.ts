@@ -34,6 +34,8 @@ function count(value: string): number {
   return number;
 }
 
+const usual = (quick: boolean): Group[] => (quick ? ['micro', 'path', 'system'] : [...GROUPS]);
+
 const names = (value: string) => value.split(',').map((name) => name.trim());
 
 /** Overwrites one line of a terminal; elsewhere each line stands. */
@@ -45,7 +47,12 @@ function say(line: string): void {
 export function parse(argv: readonly string[]): Options {
   const command = new Command('bench')
     .description('Measures Viaduct beside its peers. Needs root for system, idle and scale.')
-    .argument('[groups...]', `what to run: ${GROUPS.join(', ')} (all)`, group, [])
+    .argument(
+      '[groups...]',
+      `what to run: ${GROUPS.join(', ')} (all; with --quick the first three)`,
+      group,
+      [],
+    )
     .option('--only <names>', 'only these, by name: e.g. tcp,udp (system) or encap (micro)', names, [])
     .option('--wire <names>', 'system: whole, segmented', names, [])
     .option('--device <names>', 'system: tunnel, udp', names, [])
@@ -53,14 +60,15 @@ export function parse(argv: readonly string[]): Options {
     .option('--rounds <n>', 'how often the sides take turns', count, 3)
     .option('--ipv6', 'system: the workloads speak IPv6 (the underlay IPv4)', false)
     .option('--peers', 'system: also Open vSwitch, nebula and wireguard-go, where installed', false)
-    .option('--quick', 'short runs, two minutes in all', false)
+    .option('--quick', 'short runs of the first three groups, two minutes in all', false)
     .option('--json', 'print JSON', false)
     .option('--record', 'append the run to bench/history/system.jsonl', false)
     .parse(['node', 'bench', ...argv]);
   const [groups] = command.processedArgs as [Group[]];
+  const { quick } = command.opts<{ quick: boolean }>();
   return {
     ...command.opts<Omit<Options, 'groups' | 'say'>>(),
-    groups: groups.length > 0 ? groups : [...GROUPS],
+    groups: groups.length > 0 ? groups : usual(quick),
     say,
   };
 }

@@ -33,7 +33,7 @@ async function lastJson<T>(child: ChildProcess): Promise<T> {
 }
 
 /** iperf3 and wrk know whole seconds only. */
-const whole = (seconds: number) => Math.max(1, Math.round(seconds));
+const whole = (seconds: number) => Math.max(1, Math.floor(seconds));
 
 const client = (side: Side, command: string, args: string[], seconds: number) =>
   side.client.run(command, args, { timeoutMs: (seconds + 8) * 1000 });

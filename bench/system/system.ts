@@ -20,7 +20,9 @@ function sides(options: Options): Plan['sides'] {
   return chosen;
 }
 
-export async function benchSystem(options: Options): Promise<{ text: string; json: unknown }> {
+export async function benchSystem(
+  options: Options,
+): Promise<{ text: string; json: unknown; failed: boolean }> {
   const outcome = await compare({
     sides: sides(options),
     wires: WIRES.filter((wire) => options.wire.length === 0 || options.wire.includes(wire)),
@@ -30,5 +32,9 @@ export async function benchSystem(options: Options): Promise<{ text: string; jso
     seconds: options.quick ? 1 : 2,
     say: options.say,
   });
-  return { text: report(outcome), json: { lines: lines(outcome.samples), ...outcome } };
+  return {
+    text: report(outcome),
+    json: { lines: lines(outcome.samples), ...outcome },
+    failed: outcome.failed,
+  };
 }
