@@ -95,6 +95,7 @@ class EngineThread {
       for (let i = 0; i < count; i++) this.#serve(this.#ready[i]!);
     }
     this.#posted.release();
+    this.#addon.detach(this.#native.handle);
     this.#addon.close(this.#epoll);
     this.#orders.close();
   }

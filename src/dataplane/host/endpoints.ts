@@ -2,7 +2,6 @@
 import { existsSync } from 'node:fs';
 import { type Config, type Endpoint, netnsPath } from '../config.js';
 import { ApplyError, type Logger } from '../face.js';
-import { EINVAL } from '../io/errno.js';
 import { need } from '../io/native.js';
 import { addAddress, removeAddress } from '../io/rtnetlink/address.js';
 import { setLink } from '../io/rtnetlink/link.js';
@@ -122,7 +121,7 @@ function openQueue(
   try {
     return open();
   } catch (error) {
-    if (!offloads.uso || (error as { errno?: number }).errno !== EINVAL) throw error;
+    if (!offloads.uso || (error as { code?: string }).code !== 'EINVAL') throw error;
     offloads.uso = false;
     const tap = open();
     logger.warn({ interface: name }, 'the kernel knows no UDP segmentation on TAPs; uso is off');

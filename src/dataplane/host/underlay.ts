@@ -24,7 +24,6 @@ const MTU_PROBE = 3;
 /** RFC 6335 §6: dynamic ports. */
 const SOURCE_PORTS_FROM = 49_152;
 const SOURCE_PORTS = 16_384;
-const EADDRINUSE = 98;
 
 export interface OpenUnderlay {
   readonly kind: 'tunnel' | 'udp';
@@ -135,7 +134,7 @@ function openSockets(
       try {
         return open(address, wanted, true);
       } catch (error) {
-        if ((error as { errno?: number }).errno !== EADDRINUSE) throw error;
+        if ((error as { code?: string }).code !== 'EADDRINUSE') throw error;
         return open(address, 0, true);
       }
     });

@@ -94,6 +94,18 @@ const tunnelled = ({ tap }: Place): Promise<Received[]> => tap.received(from);
 const UNREACHABLE4 = 'icmp 3/3';
 const UNREACHABLE6 = 'icmp6 1/4';
 
+/**
+ * Whether the stack gets the frame, and our TAP doesn't, within a few tries: a process that is just being started holds copies
+ * of our descriptors, so a link may outlive its closing by that moment.
+ */
+async function stackHas(place: Place, frame: Uint8Array): Promise<boolean> {
+  for (let attempt = 0; attempt < 20; attempt++) {
+    place.wire.inject(frame);
+    if ((await answers(place)).length > 0) return (await tunnelled(place)).length === attempt;
+  }
+  return false;
+}
+
 const plain = (frame: Uint8Array): Received => ({ gsoType: 0, gsoSize: 0, frame });
 
 for (const family of [4, 6] as const) {
@@ -112,9 +124,7 @@ for (const family of [4, 6] as const) {
         t.deepEqual(await tunnelled(place), [plain(frame)]);
         t.deepEqual(await answers(place), []);
         steering.close();
-        place.wire.inject(frame);
-        t.deepEqual(await answers(place), [unreachable], 'after it is closed, the stack gets it again');
-        t.deepEqual(await tunnelled(place), []);
+        t.true(await stackHas(place, frame), 'after it is closed, the stack gets it again');
       }),
   );
 
@@ -267,9 +277,7 @@ asRoot('the programs go with a process that is killed', (t) =>
       child.kill('SIGKILL');
       await once(child, 'exit');
     }
-    place.wire.inject(udpFrame(place.ends4, PORT, PAYLOAD));
-    t.deepEqual(await answers(place), [UNREACHABLE4]);
-    t.deepEqual(await tunnelled(place), []);
+    t.true(await stackHas(place, udpFrame(place.ends4, PORT, PAYLOAD)));
   }),
 );
 
