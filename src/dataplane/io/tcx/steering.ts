@@ -3,7 +3,7 @@ import { need } from '../native.js';
 import { redirectAll, steerDatagrams } from './programs.js';
 
 export interface Steering {
-  /** detaches; the end of the process does it too */
+  /** detaches, as the end of the process does; a child that is just being started may hold on to it until its exec */
   close(): void;
 }
 
