@@ -34,7 +34,13 @@ export async function claim(path: string): Promise<void> {
       `The socket path ${path} is longer than ${PATH_MAX_BYTES} bytes; choose a shorter one.`,
     );
   }
-  mkdirSync(dirname(path), { recursive: true });
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+  } catch (error) {
+    throw new Failure(
+      `${dirname(path)} can't be made (${(error as Error).message}); choose another --socket.`,
+    );
+  }
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
   if (!found.isSocket())
