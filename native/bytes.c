@@ -54,7 +54,7 @@ napi_value call_sums(napi_env env, napi_callback_info info) {
       !int32s_argument(env, argv[3], "sums", &sums, &summed) || !int_argument(env, argv[4], "count", &count)) {
     return NULL;
   }
-  pool->status[1] = EINVAL;
+  pool->status[1] = EFAULT;
   if (count < 0 || (size_t)count > started || (size_t)count > measured || (size_t)count > summed) return NULL;
   for (int32_t i = 0; i < count; i++) {
     int32_t start = load(starts + i);
@@ -79,7 +79,7 @@ napi_value call_copySegments(napi_env env, napi_callback_info info) {
       !int_argument(env, argv[5], "payload", &payload) || !int32s_argument(env, argv[6], "sums", &sums, &summed)) {
     return NULL;
   }
-  pool->status[1] = EINVAL;
+  pool->status[1] = EFAULT;
   if (header < 0 || payload < 0 || segment <= 0) return number(env, 0);
   int64_t count = ((int64_t)payload + segment - 1) / segment;
   int64_t read = (int64_t)header + payload;

@@ -110,7 +110,7 @@ napi_value call_tapReceive(napi_env env, napi_callback_info info) {
   }
   pool->status[1] = 0;
   if (header_bytes < 0 || header_bytes > VIRTIO_BYTES || count < 0 || (size_t)count > listed) {
-    pool->status[1] = EINVAL;
+    pool->status[1] = EFAULT;
     return number(env, 0);
   }
   int32_t i = 0;
@@ -118,7 +118,7 @@ napi_value call_tapReceive(napi_env env, napi_callback_info info) {
     int32_t packet = load(list + i);
     struct room room;
     if (!packet_room(pool, packet, &room)) {
-      pool->status[1] = EINVAL;
+      pool->status[1] = EFAULT;
       break;
     }
     struct iovec iov[2] = {{virtio_record(pool, packet), (size_t)header_bytes}, {room.at, room.bytes}};
@@ -149,7 +149,7 @@ napi_value call_tapTransmit(napi_env env, napi_callback_info info) {
   }
   pool->status[1] = 0;
   if (header_bytes < 0 || header_bytes > VIRTIO_BYTES || from < 0 || count < from || (size_t)count > listed) {
-    pool->status[1] = EINVAL;
+    pool->status[1] = EFAULT;
     return number(env, from);
   }
   struct iovec *iov = addon->scratch.iov;
@@ -158,7 +158,7 @@ napi_value call_tapTransmit(napi_env env, napi_callback_info info) {
     int32_t size = bundle_size(pool, list, i, count, IOV_LIMIT - 1);
     int32_t first = load(list + i);
     if (size == 0 || !bundle_bytes(pool, list, i, size, first, iov + 1)) {
-      pool->status[1] = EINVAL;
+      pool->status[1] = EFAULT;
       break;
     }
     iov[0] = (struct iovec){virtio_record(pool, first), (size_t)header_bytes};

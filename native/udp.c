@@ -75,7 +75,7 @@ napi_value call_udpReceive(napi_env env, napi_callback_info info) {
   }
   pool->status[1] = 0;
   if (count < 0 || (size_t)count > listed) {
-    pool->status[1] = EINVAL;
+    pool->status[1] = EFAULT;
     return number(env, 0);
   }
   struct scratch *scratch = &addon->scratch;
@@ -99,7 +99,7 @@ napi_value call_udpReceive(napi_env env, napi_callback_info info) {
     received += got;
     if (got < ready) break; /* the socket is empty; asking again would cost a call to hear it */
     if (ready < want) {
-      pool->status[1] = EINVAL;
+      pool->status[1] = EFAULT;
       break;
     }
   }
@@ -182,7 +182,7 @@ napi_value call_udpTransmit(napi_env env, napi_callback_info info) {
   }
   pool->status[1] = 0;
   if (from < 0 || count < from || (size_t)count > listed) {
-    pool->status[1] = EINVAL;
+    pool->status[1] = EFAULT;
     return number(env, from);
   }
   struct addresses addresses = {table, table_bytes / ADDRESS_ROW};
@@ -199,7 +199,7 @@ napi_value call_udpTransmit(napi_env env, napi_callback_info info) {
     for (int n = 0; n < sent; n++) i += scratch->packets[n];
     /* Of a message that failed behind others sendmmsg tells nothing: the next turn begins with it and hears why. */
     if (sent == ready && bad) {
-      pool->status[1] = EINVAL;
+      pool->status[1] = EFAULT;
       break;
     }
   }

@@ -21,6 +21,7 @@ import * as candidate from './candidate.js';
 import { IP, L4_IPV4, L4_IPV6, UDP_CHECKSUM } from './candidate.js';
 import { addon, type NativePool } from './native.js';
 import { OPEN_RUNS, Runs } from './runs.js';
+import { sum } from './sum.js';
 
 export interface CoalesceOptions {
   tcp4: boolean;
@@ -250,7 +251,7 @@ export class Coalescer {
     if (this.#native !== undefined) {
       addon!.sums(this.#native.handle, this.#starts, this.#lengths, sums, count);
     } else {
-      for (let i = 0; i < count; i++) sums[i] = checksums.sum(pool.bytes, this.#starts[i], this.#lengths[i]);
+      for (let i = 0; i < count; i++) sums[i] = sum(pool.view, this.#starts[i], this.#lengths[i]);
     }
     for (let i = 0; i < count; i++) {
       if (checksums.fold(sums[i] + this.#pseudo[i]) === 0xffff) {

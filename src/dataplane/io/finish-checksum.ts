@@ -1,27 +1,12 @@
 import { drop } from '../core/drops.js';
 import type { Path } from '../core/path.js';
 import { CHECKSUM_UNFINISHED, CHECKSUM_VERIFIED } from '../core/pool.js';
-import * as checksums from '../wire/checksum.js';
-import { addon, type NativePool } from './native.js';
+import { finish } from '../wire/checksum.js';
+import type { NativePool } from './native.js';
+import { sumOf } from './sum.js';
 
 /** Where UDP's checksum stands, and no other protocol's that leaves one unfinished. */
 const UDP_CHECKSUM = 6;
-
-/** Bytes from which a call into native costs less than summing here; bench/micro/offload.ts. */
-export const NATIVE_SUM_BYTES = 256;
-
-const start = new Int32Array(1);
-const length = new Int32Array(1);
-const result = new Int32Array(1);
-
-/** Sum of a range of the slab, by whichever way is faster for its length. */
-export function sumOf(path: Path, at: number, bytes: number, native?: NativePool): number {
-  if (native === undefined || bytes < NATIVE_SUM_BYTES) return checksums.sum(path.pool.bytes, at, bytes);
-  start[0] = at;
-  length[0] = bytes;
-  addon!.sums(native.handle, start, length, result, 1);
-  return result[0];
-}
 
 /**
  * Completes an unfinished L4 checksum in place, up to the packet's end, and marks it as verified; a finished one is
@@ -40,7 +25,7 @@ export function finishChecksum(path: Path, packet: number, native?: NativePool):
   }
   // The pseudo-header's sum stands in the field, so it is summed with the rest.
   const at = pool.offset[packet] + from;
-  let checksum = checksums.finish(sumOf(path, at, covered, native));
+  let checksum = finish(sumOf(pool, at, covered, native));
   if (checksum === 0 && field === UDP_CHECKSUM) checksum = 0xffff;
   pool.bytes[at + field] = checksum >>> 8;
   pool.bytes[at + field + 1] = checksum;

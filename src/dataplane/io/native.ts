@@ -3,7 +3,8 @@
  * system call; it decides nothing. All descriptors are non-blocking and close-on-exec.
  *
  * Calls that set something up throw an Error with `code` ('EPERM', …), `errno` and `syscall`. Calls on the
- * packet path never throw: they return how far they came, and leave the errno in `status[1]`.
+ * packet path never throw: they return how far they came, and leave the errno in `status[1]`; EFAULT is the addon's
+ * own word for columns that contradict themselves.
  */
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';

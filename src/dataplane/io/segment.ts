@@ -7,10 +7,10 @@ import type { Batch } from '../core/batch.js';
 import { drop } from '../core/drops.js';
 import type { Path } from '../core/path.js';
 import { CHECKSUM_VERIFIED, FRAME_AT, NO_PACKET, SLOT_BYTES } from '../core/pool.js';
-import * as checksums from '../wire/checksum.js';
 import { finishChecksum } from './finish-checksum.js';
 import { addon, type NativePool } from './native.js';
 import { SegmentHeaders } from './segment-headers.js';
+import { sum } from './sum.js';
 
 /** One UDP_SEGMENT send: what a UDP datagram can hold, and the kernel's UDP_MAX_SEGMENTS before Linux 6.9. */
 const GLUE_BYTES = 65_507;
@@ -129,7 +129,7 @@ export class Segmenter {
 
   /** Template and `payload` bytes behind it at `from`, to as many segments at `to`; sums of the payload parts. */
   #copy(from: number, to: number, payload: number): void {
-    const { bytes } = this.#path.pool;
+    const { bytes, view } = this.#path.pool;
     const { headerLength, segment } = this.#headers;
     if (this.#native !== undefined) {
       addon!.copySegments(this.#native.handle, from, to, headerLength, segment, payload, this.#sums);
@@ -140,7 +140,7 @@ export class Segmenter {
       const part = Math.min(segment, payload - done);
       bytes.copyWithin(at, from, source);
       bytes.copyWithin(at + headerLength, source + done, source + done + part);
-      this.#sums[i] = checksums.sum(bytes, source + done, part);
+      this.#sums[i] = sum(view, source + done, part);
       at += headerLength + part;
     }
   }
