@@ -7,23 +7,26 @@ export interface Column {
   right?: boolean;
 }
 
+export const columns = (...titles: string[]): Column[] => titles.map((title) => ({ title }));
+export const numbers = (...titles: string[]): Column[] => titles.map((title) => ({ title, right: true }));
+
 export function renderTable(
-  columns: readonly Column[],
+  shape: readonly Column[],
   rows: readonly (readonly string[])[],
   paint: Paint = plain,
 ): string {
-  const widths = columns.map(({ title }, i) =>
+  const widths = shape.map(({ title }, i) =>
     rows.reduce((width, row) => Math.max(width, (row[i] ?? '').length), title.length),
   );
   const line = (cells: readonly string[]) =>
-    columns
+    shape
       .map(({ right }, i) => {
         const cell = cells[i] ?? '';
         if (right) return cell.padStart(widths[i]!);
-        return i === columns.length - 1 ? cell : cell.padEnd(widths[i]!);
+        return i === shape.length - 1 ? cell : cell.padEnd(widths[i]!);
       })
       .join('  ')
       .trimEnd();
-  const header = paint('bold', line(columns.map(({ title }) => title)));
+  const header = paint('bold', line(shape.map(({ title }) => title)));
   return `${[header, ...rows.map(line)].join('\n')}\n`;
 }

@@ -11,9 +11,10 @@ import {
   type Traffic,
   type VtepRow,
 } from '../../dataplane/report.js';
+import { perSecond, trafficColumns } from './rates.js';
 import type { Paint } from './style.js';
-import { type Column, renderTable } from './table.js';
-import { bitRate, bytes, duration, packetRate } from './units.js';
+import { columns, numbers, renderTable } from './table.js';
+import { bytes, duration } from './units.js';
 
 export interface Context<T> {
   paint: Paint;
@@ -24,12 +25,6 @@ export interface Context<T> {
 }
 
 type View<T> = (value: T, context: Context<T>) => string;
-
-const columns = (...titles: string[]): Column[] => titles.map((title) => ({ title }));
-const numbers = (...titles: string[]): Column[] => titles.map((title) => ({ title, right: true }));
-
-const TRAFFIC = numbers('RX PACKETS', 'RX', 'TX PACKETS', 'TX');
-const RATES = numbers('RX/S', 'RX RATE', 'TX/S', 'TX RATE');
 
 export const networks: View<NetworkRow[]> = (rows, { paint }) =>
   renderTable(
@@ -170,45 +165,4 @@ export function appliedText(applied: Applied): string {
 function trafficText(rows: readonly Traffic[]): string {
   const sum = (field: keyof Traffic) => rows.reduce((total, row) => total + row[field], 0);
   return rows.length === 0 ? '' : `, ${bytes(sum('rxBytes'))} received, ${bytes(sum('txBytes'))} sent`;
-}
-
-/** Totals, or rates while there is something to compare with. */
-function trafficColumns<T extends Traffic>(
-  key: (row: T) => string,
-  before: { value: T[]; seconds: number } | undefined,
-): { columns: Column[]; cells: (row: T) => string[] } {
-  if (before === undefined) {
-    const cells = (row: T) => [
-      String(row.rxPackets),
-      bytes(row.rxBytes),
-      String(row.txPackets),
-      bytes(row.txBytes),
-    ];
-    return { columns: TRAFFIC, cells };
-  }
-  const old = new Map(before.value.map((row) => [key(row), row]));
-  const cells = (row: T) => {
-    const then = old.get(key(row));
-    const rate = (field: keyof Traffic) =>
-      Math.max(0, (row[field] - (then?.[field] ?? row[field])) / before.seconds);
-    return [
-      packetRate(rate('rxPackets')),
-      bitRate(rate('rxBytes')),
-      packetRate(rate('txPackets')),
-      bitRate(rate('txBytes')),
-    ];
-  };
-  return { columns: RATES, cells };
-}
-
-function perSecond<T extends Record<string, number>>(
-  value: T,
-  before: { value: T; seconds: number } | undefined,
-): { title: string[]; cell: (name: string) => string[] } {
-  if (before === undefined) return { title: [], cell: () => [] };
-  const cell = (name: string) => {
-    const then = before.value[name] ?? 0;
-    return [Math.max(0, ((value[name] ?? 0) - then) / before.seconds).toFixed(0)];
-  };
-  return { title: ['PER SECOND'], cell };
 }
