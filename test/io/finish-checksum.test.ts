@@ -2,6 +2,7 @@ import test from 'ava';
 import { CHECKSUM_UNFINISHED, CHECKSUM_VERIFIED } from '../../src/dataplane/core/pool.js';
 import { Random } from '../../src/dataplane/core/random.js';
 import { finishChecksum } from '../../src/dataplane/io/finish-checksum.js';
+import { sum } from '../../src/dataplane/io/sum.js';
 import { anySuper, build, frame, slowSum } from './frames.js';
 import { bench, bytesOf, put, putSuper, WAYS } from './pools.js';
 
@@ -62,4 +63,17 @@ test('a finished packet is left alone', (t) => {
   t.deepEqual(bytesOf(pool, packet), before);
   t.is(pool.offload[packet]! & (CHECKSUM_UNFINISHED | CHECKSUM_VERIFIED), 0);
   pool.free(packet);
+});
+
+test('the sum of any range is the slow one, whatever its alignment', (t) => {
+  const random = new Random(32);
+  const { pool } = bench('javascript', 1);
+  random.fill(pool.bytes.subarray(0, 4096));
+  for (let length = 0; length < 200; length++) {
+    for (let at = 0; at < 8; at++) {
+      t.is(sum(pool.view, at, length), slowSum([...pool.bytes.subarray(at, at + length)]));
+    }
+  }
+  pool.bytes.fill(0xff);
+  t.is(sum(pool.view, 1, 65_600), 0xffff);
 });

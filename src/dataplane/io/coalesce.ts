@@ -12,13 +12,11 @@ import {
   SEGMENT_UDP,
 } from '../core/pool.js';
 import * as checksums from '../wire/checksum.js';
-import * as ethernet from '../wire/ethernet.js';
 import * as ipv4 from '../wire/ipv4.js';
-import * as ipv6 from '../wire/ipv6.js';
 import * as tcp from '../wire/tcp.js';
-import * as udp from '../wire/udp.js';
 import * as candidate from './candidate.js';
-import { IP, L4_IPV4, L4_IPV6, UDP_CHECKSUM } from './candidate.js';
+import { IP, L4_IPV4 } from './candidate.js';
+import { l4Of, merge, pseudoHeader } from './merge.js';
 import { addon, type NativePool } from './native.js';
 import { OPEN_RUNS, Runs } from './runs.js';
 import { sum } from './sum.js';
@@ -95,7 +93,8 @@ export class Coalescer {
 
     runs.arrange(batch, this.#ends);
     this.#verify(batch);
-    const { offload } = this.#path.pool;
+    const { pool, counters } = this.#path;
+    const { offload } = pool;
     for (let group = 0, at = 0; group < runs.groups; group++) {
       const end = this.#ends[group];
       if (end - at === 1) {
@@ -105,7 +104,10 @@ export class Coalescer {
       while (at < end) {
         let to = at;
         while (to < end && (offload[batch.packets[to]] & SURE) !== 0) to++;
-        if (to - at > 1) this.#merge(batch, at, to);
+        if (to - at > 1) {
+          merge(pool, batch, at, to);
+          counters.add('coalesced', to - at);
+        }
         at = to === at ? at + 1 : to;
       }
     }
@@ -259,64 +261,4 @@ export class Coalescer {
       }
     }
   }
-
-  /** The packets [from, to) of the batch as one: headers and columns of the first. */
-  #merge(batch: Batch, from: number, to: number): void {
-    const { pool, counters } = this.#path;
-    const { bytes } = pool;
-    const first = batch.packets[from];
-    const at = pool.offset[first];
-    const l4 = l4Of(bytes, at);
-    const isUdp = protocolOf(bytes, at) === udp.PROTOCOL;
-    const headerLength = l4 + (isUdp ? udp.HEADER : tcp.headerLength(bytes, at + l4));
-    let length = headerLength;
-    for (let i = from; i < to; i++) length += pool.length[batch.packets[i]] - headerLength;
-
-    if (l4 === L4_IPV4) {
-      const before = ipv4.totalLength(bytes, at + IP);
-      const checksum = checksums.update16(ipv4.checksum(bytes, at + IP), before, length - IP);
-      ipv4.writeTotalLength(bytes, at + IP, length - IP);
-      ipv4.writeChecksum(bytes, at + IP, checksum);
-    } else {
-      ipv6.writePayloadLength(bytes, at + IP, length - L4_IPV6);
-    }
-    const seed = pseudoHeader(bytes, at, length - l4);
-    if (isUdp) {
-      bytes[at + l4 + 4] = (length - l4) >>> 8;
-      bytes[at + l4 + 5] = length - l4;
-      udp.writeChecksum(bytes, at + l4, seed);
-    } else {
-      const last = pool.offset[batch.packets[to - 1]];
-      bytes[at + l4 + 13] |= tcp.flags(bytes, last + l4) & (tcp.PSH | tcp.FIN);
-      tcp.writeChecksum(bytes, at + l4, seed);
-    }
-
-    pool.segment[first] = pool.length[first] - headerLength;
-    pool.offload[first] =
-      CHECKSUM_UNFINISHED | (isUdp ? SEGMENT_UDP : l4 === L4_IPV4 ? SEGMENT_TCP4 : SEGMENT_TCP6);
-    pool.checksumStart[first] = l4;
-    pool.checksumOffset[first] = isUdp ? UDP_CHECKSUM : tcp.CHECKSUM;
-    pool.headerLength[first] = headerLength;
-    pool.bundle[first] = to - from;
-    pool.bundleSkip[first] = headerLength;
-    counters.add('coalesced', to - from);
-  }
-}
-
-// Of packets that `examine` found mergeable:
-
-const isIpv4 = (bytes: Uint8Array, at: number): boolean => bytes[at + 12] === ethernet.IPV4 >> 8;
-
-const l4Of = (bytes: Uint8Array, at: number): number => (isIpv4(bytes, at) ? L4_IPV4 : L4_IPV6);
-
-const protocolOf = (bytes: Uint8Array, at: number): number =>
-  isIpv4(bytes, at) ? ipv4.protocol(bytes, at + IP) : ipv6.nextHeader(bytes, at + IP);
-
-/** Sum of the pseudo-header for `length` bytes of L4; the same for all packets of a run but for the length. */
-function pseudoHeader(bytes: Uint8Array, at: number, length: number): number {
-  const ip = at + IP;
-  const protocol = protocolOf(bytes, at);
-  return isIpv4(bytes, at)
-    ? checksums.pseudoHeader4(ipv4.source(bytes, ip), ipv4.destination(bytes, ip), protocol, length)
-    : checksums.pseudoHeader6(bytes, ip, protocol, length);
 }
