@@ -54,7 +54,7 @@ export function parse(argv: readonly string[]): Options {
       [],
     )
     .option('--only <names>', 'only these, by name: e.g. tcp,udp (system) or encap (micro)', names, [])
-    .option('--wire <names>', 'system: whole, segmented', names, [])
+    .option('--wire <names>', 'system: whole, segmented, gro', names, [])
     .option('--device <names>', 'system: tunnel, udp', names, [])
     .option('--without <sides>', 'system: leave these sides out, e.g. "bridge and veth"', names, [])
     .option('--rounds <n>', 'how often the sides take turns', count, 3)

@@ -1,51 +1,11 @@
-// Table, flow hash, encapsulation and decapsulation, as src/dataplane/{core/table,wire/flow,overlay/*,io/outer}.ts.
-#include <stdlib.h>
-#include "loop.h"
+// Look-ups, encapsulation and decapsulation, as src/dataplane/{overlay/*,io/outer}.ts.
+#include "table.h"
 
-enum { STATIC = 1 << 30, LOCAL = 1 << 29, INDEX = (1 << 24) - 1, NETWORK = 1, LARGEST = 1514 };
-
-// -- the forwarding database: open addressing, (network << 16 | upper MAC, lower MAC) → target, at a load of one half
-
-struct entry { int32_t k0, k1, value, second; };
-static struct entry *table;
-static uint32_t mask;
-
-static uint32_t mix_key(uint32_t k0, uint32_t k1) {
-  uint32_t h = (k0 ^ k1 * 0x9e3779b1u) * 0x85ebca6bu;
-  h ^= h >> 15;
-  h *= 0x2c1b3c6du;
-  return h ^ h >> 13;
-}
-
-static inline int32_t find(int32_t k0, int32_t k1) {
-  for (uint32_t cell = mix_key(k0, k1) & mask;; cell = (cell + 1) & mask) {
-    const struct entry *entry = &table[cell];
-    if (entry->k0 == 0) return -1;
-    if (entry->k0 == k0 && entry->k1 == k1) return entry->value;
-  }
-}
-
-static void insert(int32_t k0, int32_t k1, int32_t value) {
-  uint32_t cell = mix_key(k0, k1) & mask;
-  while (table[cell].k0 != 0) cell = (cell + 1) & mask;
-  table[cell] = (struct entry){k0, k1, value, 0};
-}
-
-/// MAC number i is 02:42: and these four bytes.
-static uint32_t mac_low(uint32_t i) { return i * 0x9e3779b1u; }
+enum { LARGEST = 1514 };
 
 static unsigned entries;
-static void fill_table(unsigned n, int32_t target) {
-  uint32_t cells = 16;
-  while (cells < 2 * n) cells *= 2;
-  free(table);
-  table = calloc(cells, sizeof *table);
-  mask = cells - 1, entries = n;
-  for (unsigned i = 0; i < n; i++) insert(NETWORK << 16 | 0x0242, mac_low(i), target);
-}
-
 static unsigned at_key;
-void table_prepare(unsigned n) { fill_table(n, STATIC | 1); }
+void table_prepare(unsigned n) { entries = n, fill_table(n, STATIC | 1); }
 unsigned table_pass(void) {
   unsigned long found = 0;
   for (int i = 0; i < BATCH; i++) {
@@ -54,40 +14,6 @@ unsigned table_pass(void) {
   }
   sunk += found;
   return BATCH;
-}
-
-// -- the flow's hash
-
-static inline uint32_t mix(uint32_t state, uint32_t word) {
-  uint32_t product = (state ^ word) * 0x9e3779b1u;
-  return product ^ product >> 15;
-}
-static inline uint32_t finish(uint32_t state) {
-  uint32_t h = (state ^ state >> 16) * 0x85ebca6bu;
-  h = (h ^ h >> 13) * 0xc2b2ae35u;
-  return (h ^ h >> 16) & 0xffff;
-}
-
-static uint32_t hash_macs(const uint8_t *frame) {
-  return finish(mix(mix(mix(0x2545f491, load32(frame)), load32(frame + 4)), load32(frame + 8)));
-}
-
-static inline uint32_t hash_flow(const uint8_t *frame, uint32_t length) {
-  uint32_t ip = 14;
-  for (int tags = 0; tags < 2 && ip <= length; tags++, ip += 4) {
-    uint32_t type = load16(frame + ip - 2);
-    if (type != 0x8100 && type != 0x88a8) break;
-  }
-  if (ip + 20 > length || load16(frame + ip - 2) != 0x0800 || frame[ip] < 0x45 || frame[ip] > 0x4f)
-    return hash_macs(frame); // IPv6 is not part of these loops
-  const uint8_t *header = frame + ip;
-  uint32_t protocol = header[9];
-  uint32_t state = mix(mix(0x2545f491 ^ protocol, load32(header + 12)), load32(header + 16));
-  if ((load16(header + 6) & 0x3fff) == 0 && (protocol == 6 || protocol == 17 || protocol == 132)) {
-    uint32_t upper = ip + (header[0] & 15) * 4;
-    if (upper + 4 <= length) state = mix(state, load32(frame + upper));
-  }
-  return finish(state);
 }
 
 unsigned hash_pass(void) {
@@ -110,7 +36,7 @@ static void write_frame(uint8_t *frame, uint32_t i) {
 }
 
 void encap_prepare(unsigned n) {
-  fill_table(n, STATIC | 0);
+  entries = n, fill_table(n, STATIC | 0);
   memcpy(outer, "\x02\0\0\0\0\2\x02\0\0\0\0\1\x08\0\x45\0\0\0\0\0\x40\0\x40\x11\0\0\x0a\0\0\1\x0a\0\0\2", 34);
   store16(outer + 36, PORT);
   store16(outer + 24, ~sum_header(outer + 14));

@@ -10,7 +10,7 @@ import { reference } from '../reference/tools.js';
 import type { Side } from './side.js';
 
 /** Resolves when the program has printed `word`; rejects when it ends before. */
-function awaitWord(child: ChildProcess, word: string): Promise<void> {
+export function awaitWord(child: ChildProcess, word: string): Promise<void> {
   return new Promise((resolve, reject) => {
     let text = '';
     const look = (chunk: Buffer) => {

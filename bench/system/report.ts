@@ -1,8 +1,8 @@
 /** The comparison as a table: Viaduct's number, the peer's of the same run, the ratio, the goal and whether it is met. */
 import { format, table } from '../statistics.js';
-import { GOALS, type Goal, judge, ROWS, type Row } from './rows.js';
+import { type Goal, goalOf, judge, ROWS, type Row } from './rows.js';
 import type { Outcome, Sample } from './run.js';
-import type { Wire } from './wire.js';
+import { WIRES, type Wire } from './wire.js';
 
 /** One line: a figure of Viaduct beside the same of one peer. */
 export interface Line {
@@ -27,9 +27,7 @@ export function lines(samples: readonly Sample[]): Line[] {
   for (const mine of samples.filter(ours)) {
     for (const theirs of samples) {
       if (ours(theirs) || theirs.wire !== mine.wire || theirs.row !== mine.row) continue;
-      const goal = GOALS.find(
-        ({ wire, row, peer }) => wire === mine.wire && row === mine.row && theirs.side.startsWith(peer),
-      );
+      const goal = goalOf(mine.wire, mine.row, mine.device, theirs.side);
       const ratio = mine.value / theirs.value;
       found.push({
         ...{
@@ -48,12 +46,12 @@ export function lines(samples: readonly Sample[]): Line[] {
 }
 
 const ROW_ORDER = Object.keys(ROWS);
-const order = ({ wire, row }: { wire: Wire; row: Row }) =>
-  (wire === 'whole' ? 0 : 100) + ROW_ORDER.indexOf(row);
+const order = ({ wire, row }: { wire: Wire; row: Row }) => 100 * WIRES.indexOf(wire) + ROW_ORDER.indexOf(row);
 
 const WIRE_TITLES = {
   whole: 'Super-packets pass the underlay (veth, MTU 1550)',
   segmented: 'The underlay carries real packets (veth, MTU 1550, its offloads off)',
+  gro: 'The underlay carries real packets, received with GRO (veth, MTU 1550)',
 };
 
 function bound(goal: Goal | undefined, which: 'first' | 'far'): string {
@@ -82,10 +80,8 @@ function ratioTable(found: readonly Line[]): string {
   const rows = found
     .filter((line) => line.row !== 'retransmits' && line.row !== 'own-cpu' && line.row !== 'wire-size')
     .map((line) => {
-      const goal = GOALS.find(
-        (g) => g.wire === line.wire && g.row === line.row && line.peer.startsWith(g.peer),
-      );
-      const title = `${ROWS[line.row].title.replace(/^… /, '')}${line.wire === 'segmented' ? ', wire segmented' : ''}`;
+      const goal = goalOf(line.wire, line.row, line.device, line.peer);
+      const title = `${ROWS[line.row].title.replace(/^… /, '')}${line.wire === 'whole' ? '' : `, wire ${line.wire}`}`;
       return [
         ...[title, line.unit, line.device, format(line.value), line.peer, format(line.peerValue)],
         ...[line.ratio.toFixed(2), bound(goal, 'first'), bound(goal, 'far'), line.met ?? ''],

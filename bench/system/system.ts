@@ -1,5 +1,6 @@
 /** `npm run bench -- system`: Viaduct side by side with the kernel's vxlan and, with --peers, with others. */
 import type { Options } from '../options.js';
+import { buildReference } from './peers/c-reference.js';
 import { PEERS } from './peers/peers.js';
 import { lines, report } from './report.js';
 import { compare, type Plan } from './run.js';
@@ -14,7 +15,7 @@ function sides(options: Options): Plan['sides'] {
       chosen.set(`viaduct ${device}`, (lab) => buildViaduct(lab, device));
   }
   chosen.set('kernel vxlan', buildKernel);
-  if (!options.quick) chosen.set('bridge and veth', buildPlain);
+  if (!options.quick) chosen.set('C reference', buildReference).set('bridge and veth', buildPlain);
   if (options.peers) for (const [name, build] of PEERS) chosen.set(name, build);
   for (const name of options.without) chosen.delete(name);
   return chosen;
@@ -25,7 +26,7 @@ export async function benchSystem(
 ): Promise<{ text: string; json: unknown; failed: boolean }> {
   const outcome = await compare({
     sides: sides(options),
-    wires: WIRES.filter((wire) => options.wire.length === 0 || options.wire.includes(wire)),
+    wires: WIRES.filter((wire) => (options.wire.length === 0 ? wire !== 'gro' : options.wire.includes(wire))),
     only: options.only,
     rounds: options.rounds,
     ipv6: options.ipv6,

@@ -6,34 +6,34 @@ import { has } from '../machine.js';
 import { iperf } from './load.js';
 import { type Side, UNDERLAY_INTERFACE, UNDERLAY_MTU } from './side.js';
 
-export const WIRES = ['whole', 'segmented'] as const;
+/** 'gro', only when asked for: segmented, but received with GRO, as a real card's driver does it. */
+export const WIRES = ['whole', 'segmented', 'gro'] as const;
 export type Wire = (typeof WIRES)[number];
 
-const FEATURES = [
-  ...['tso', 'gso', 'gro'],
+const SEND_FEATURES = [
+  ...['tso', 'gso'],
   ...['tx-udp_tnl-segmentation', 'tx-udp_tnl-csum-segmentation', 'tx-udp-segmentation'],
 ];
 
-/** Sets the features of both ends of the underlay. */
+/** Sets the features of both ends of the underlay. A veth's GRO is off until asked for, and stays so on a whole wire. */
 export async function setWire(side: Side, wire: Wire): Promise<void> {
-  const state = wire === 'whole' ? 'on' : 'off';
   for (const host of side.hosts) {
-    // A veth's GRO is off until asked for, and the default is what is compared.
-    const features = FEATURES.filter((feature) => wire === 'segmented' || feature !== 'gro');
-    for (const feature of features)
-      await host.run('ethtool', ['-K', UNDERLAY_INTERFACE, feature, state], { check: false });
+    const set = (feature: string, on: boolean) =>
+      host.run('ethtool', ['-K', UNDERLAY_INTERFACE, feature, on ? 'on' : 'off'], { check: false });
+    for (const feature of SEND_FEATURES) await set(feature, wire === 'whole');
+    if (wire !== 'whole') await set('gro', wire === 'gro');
   }
 }
 
 /**
- * The largest packet (Ethernet header included) that the server's host receives during a short transfer, so that
- * the setting is seen and not believed. Undefined without tcpdump.
+ * The largest packet (Ethernet header included) that the client's host puts on the wire during a short transfer, so
+ * that the setting is seen and not believed. Undefined without tcpdump.
  */
 export async function largestPacket(side: Side): Promise<number | undefined> {
-  const receiver = side.hosts[1];
-  if (receiver === undefined || !(await has('tcpdump')) || !(await has('iperf3'))) return undefined;
-  const filter = ['-nn', '-e', '-q', '-s', '96', '-Q', 'in', '-i', UNDERLAY_INTERFACE, 'udp or ip6'];
-  const watch = receiver.spawn('tcpdump', filter);
+  const sender = side.hosts[0];
+  if (sender === undefined || !(await has('tcpdump')) || !(await has('iperf3'))) return undefined;
+  const filter = ['-nn', '-e', '-q', '-s', '96', '-Q', 'out', '-i', UNDERLAY_INTERFACE, 'udp or ip6'];
+  const watch = sender.spawn('tcpdump', filter);
   let largest = 0;
   let rest = '';
   watch.stdout?.on('data', (chunk: Buffer) => {
@@ -58,7 +58,7 @@ export async function prepareWire(side: Side, wire: Wire): Promise<string | unde
   await setWire(side, wire);
   const largest = await largestPacket(side);
   if (largest === undefined) return `${side.name}: not verified (needs tcpdump and iperf3)`;
-  if (wire === 'segmented' && largest > UNDERLAY_MTU + 14)
+  if (wire !== 'whole' && largest > UNDERLAY_MTU + 14)
     throw new Error(`${side.name}: a packet of ${largest} bytes on a wire that should be segmented`);
   return `${side.name}: ${largest.toLocaleString('en-US')} bytes`;
 }
