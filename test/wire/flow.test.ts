@@ -73,6 +73,11 @@ test('all fragments of a packet hash alike', (t) => {
   t.is(first, fragment6('3c', '0001', '0600000000000000'), 'though the protocol hides behind options');
 });
 
+test('an extension header that claims to be longer than its packet hides the ports', (t) => {
+  const lie = altered(insert(SYN6, 54, '06ff000000000000'), 20, 60);
+  t.is(of(altered(lie, 62, 1, 2, 3, 4)), of(lie));
+});
+
 test('ports are found behind options and extension headers', (t) => {
   const options4 = altered(insert(SYN4, 34, '94040000'), 14, 0x46);
   t.is(of(options4), of(SYN4));

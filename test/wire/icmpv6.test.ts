@@ -130,6 +130,15 @@ test('padding of the frame is not summed', (t) => {
   }
 });
 
+test('a message is summed from eight bytes on', (t) => {
+  const least = altered(NS.slice(0, 48), 4, 0, 8, 58, 255);
+  const checksum = ~messageSum(altered(least, 42, 0, 0)) & 0xffff;
+  const right = altered(least, 42, checksum >>> 8, checksum & 255);
+  t.true(icmpv6.checksumValid(right, 0, 40, 48));
+  t.false(icmpv6.checksumValid(right, 0, 40, 47));
+  t.false(icmpv6.checksumValid(altered(right, 4, 0, 7), 0, 40, 48));
+});
+
 test('solicitations that RFC 4861 §7.1.1 refuses are none', (t) => {
   const cases: [name: string, packet: Uint8Array][] = [
     ['hop limit', altered(NS, 7, 254)],

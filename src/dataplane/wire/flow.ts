@@ -50,11 +50,11 @@ function hash4(bytes: Uint8Array, at: number, end: number): number {
 
 function hash6(bytes: Uint8Array, at: number, end: number): number {
   const upper = ipv6.transport(bytes, at, end);
-  // Later fragments don't show the protocol behind further extension headers, so no fragment uses it.
+  // Later fragments don't show the protocol behind further extension headers, so no fragment uses it, nor ports.
   const protocol = ipv6.fragmented ? FRAGMENT : ipv6.transportProtocol;
   let state = SEED ^ protocol;
   for (let index = 0; index < 8; index++) state = mix(state, ipv6.sourceWord(bytes, at, index));
-  if (upper !== -1 && !ipv6.fragmented) state = mixPorts(state, bytes, upper, end, protocol);
+  if (upper !== -1) state = mixPorts(state, bytes, upper, end, protocol);
   return finish(state);
 }
 
