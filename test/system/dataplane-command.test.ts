@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { type Host, Lab, run } from '../../src/cli/lab/lab.js';
 import { ask } from '../../src/cli/socket/client.js';
+import { answers } from '../../src/cli/socket/place.js';
 import type { NetworkRow, Stats } from '../../src/dataplane/report.js';
 
 const rootTest = process.getuid?.() === 0 ? test.serial : test.serial.skip;
@@ -133,7 +134,7 @@ rootTest(
 rootTest('a client that comes before it is ready is answered once it is', async (t) => {
   const place = await makePlace(t);
   const started = await start(t, place, config(place, 4097));
-  while (!existsSync(started.socket)) await sleep(1);
+  while (!(await answers(started.socket))) await sleep(1);
   t.is(await vni(started.socket), 4097);
   t.is(await end(started, 'SIGTERM'), 0);
 });
