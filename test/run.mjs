@@ -42,7 +42,10 @@ function show(command, args, env) {
       text += chunk;
       process.stdout.write(chunk);
     });
-    child.on('error', (error) => resolve({ code: 127, text: error.message }));
+    child.on('error', (error) => {
+      console.log(error.message);
+      resolve({ code: 127, text });
+    });
     child.on('close', (code) => resolve({ code: code ?? 1, text }));
   });
 }
@@ -50,8 +53,7 @@ function show(command, args, env) {
 /** A step that counts as one test. */
 async function check(name, command, args) {
   console.log(`\n── ${name}`);
-  const { code, text } = await show(command, args);
-  if (code !== 0 && text !== '') console.log(text.trimEnd());
+  const { code } = await show(command, args);
   return { passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, skipped: 0 };
 }
 
