@@ -54,7 +54,10 @@ export function keyOf(view: DataView, at: number, length: number): number {
 
 /** Results of the last `examine` that returned a kind. */
 
-/** Whether the packet is whole, plain, and carries something: it may begin a run, if nothing `ends` it at once. */
+/**
+ * Whether the packet is whole, plain, and carries something: it may begin a run, if nothing `ends` it at once. IPv4's
+ * header checksum is looked at when a second packet comes.
+ */
 export let mergeable = false;
 /** PSH or FIN: nothing may follow it in a super-packet. */
 export let ends = false;
@@ -79,7 +82,7 @@ export function examine(pool: Pool, packet: number): number {
     kind = SEGMENT_TCP4;
     protocol = bytes[at + IP + 9];
     plain &&= ipv4.totalLength(bytes, at + IP) === length - IP;
-    plain &&= fragment < RESERVED_BIT && ipv4.checksumValid(bytes, at + IP);
+    plain &&= fragment < RESERVED_BIT;
   } else {
     l4 = L4_IPV6;
     kind = SEGMENT_TCP6;

@@ -184,6 +184,7 @@ export class Coalescer {
     const headers = rows[row + HEADERS];
     const size = rows[row + SIZE];
     const ipSum = rows[row + IP_SUM];
+    const ports = view.getInt32(first + l4);
     let total = rows[row + TOTAL];
     let sequence = rows[row + SEQUENCE];
     const id = rows[row + ID];
@@ -196,11 +197,13 @@ export class Coalescer {
       const length = lengths[packet];
       const payload = length - headers;
       if (payload <= 0 || payload > size || total + payload > MAX_IP_BYTES || segment[packet] !== 0) break;
-      if (!candidate.sameEthernet(view, first, at)) break;
+      // Ports first: they tell most flows apart.
+      if (view.getInt32(at + l4) !== ports || !candidate.sameEthernet(view, first, at)) break;
       if (l4 === L4_IPV4) {
         if (!candidate.sameIpv4(view, first, at, length, ipSum)) break;
         // Ids count up from the first, or (with DF, RFC 6864) are all equal, which the second packet decides.
         const ahead = (view.getUint16(at + IP + 4) - id) & 0xffff;
+        if (count === 1 && !ipv4.checksumValid(bytes, first + IP)) break;
         if (count === 1) step = ahead === 0 && ipv4.dontFragment(bytes, at + IP) ? 0 : 1;
         if (ahead !== count * step) break;
       } else if (!candidate.sameIpv6(view, first, at, length)) break;
