@@ -5,9 +5,9 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Config } from './config.js';
 import { Counters } from './core/counters.js';
-import { watchMemory } from './core/ring-tracer.js';
 import { Vteps } from './core/vteps.js';
-import { Watchers } from './core/watch.js';
+import { watchMemory } from './core/watch/ring-tracer.js';
+import { Watchers } from './core/watch/watch.js';
 import { ApplyError, type Dataplane, type Logger } from './face.js';
 import { Applier } from './host/apply.js';
 import type { Carrier, CarrierEvents, Shared } from './host/carrier.js';

@@ -4,14 +4,14 @@
  */
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { Counters } from './core/counters.js';
-import { RingTracer } from './core/ring-tracer.js';
 import { Vteps } from './core/vteps.js';
+import { RingTracer } from './core/watch/ring-tracer.js';
 import { Engine } from './engine.js';
-import { Bundler } from './io/bundle.js';
-import { Coalescer } from './io/coalesce.js';
 import { nativePool, need } from './io/native.js';
+import { Bundler } from './io/offload/bundle.js';
+import { Coalescer } from './io/offload/coalesce.js';
+import { Segmenter } from './io/offload/segment.js';
 import { Posted } from './io/posted.js';
-import { Segmenter } from './io/segment.js';
 import { Tap } from './io/tap.js';
 import { TunnelUnderlay } from './io/tunnel.js';
 import { UdpUnderlay } from './io/udp.js';

@@ -1,9 +1,9 @@
 /** What control tells an engine and hears from it. Each list of orders is performed as a whole, between two batches. */
 
 import type { MessagePort } from 'node:worker_threads';
-import type { WatchMemory } from './core/ring-tracer.js';
 import type { TableMemory } from './core/table.js';
 import type { VtepsMemory } from './core/vteps.js';
+import type { WatchMemory } from './core/watch/ring-tracer.js';
 import type { Here } from './io/outer.js';
 import type { TapOffloads } from './io/tap.js';
 import type { UdpSockets } from './io/udp.js';

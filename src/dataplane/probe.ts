@@ -1,10 +1,10 @@
 /** What this host can do for a data plane, found out by trying: throw-away devices and sockets, nothing left behind. */
 import { type Addon, addon, nativePool, unavailable } from './io/native.js';
+import { HEADER_BYTES, TUNNEL_HEADER_BYTES } from './io/offload/virtio.js';
 import { SOCKADDR_BYTES, writeSockaddr } from './io/sockaddr.js';
 import { tapOffloadBits } from './io/tap.js';
 import { redirectAll } from './io/tcx/programs.js';
 import { TUN_F_UDP_TUNNEL_GSO, TUN_F_UDP_TUNNEL_GSO_CSUM } from './io/tunnel.js';
-import { HEADER_BYTES, TUNNEL_HEADER_BYTES } from './io/virtio.js';
 
 /** '' where the host can, else why it can't. */
 export interface HostProbe {

@@ -1,7 +1,12 @@
 import { spawnSync } from 'node:child_process';
 import test from 'ava';
-import { Filter, FilterError, type FilterInstruction, packFilter } from '../../src/dataplane/core/filter.js';
 import { Random } from '../../src/dataplane/core/random.js';
+import {
+  Filter,
+  FilterError,
+  type FilterInstruction,
+  packFilter,
+} from '../../src/dataplane/core/watch/filter.js';
 import { pcapHeader, pcapRecord } from '../../src/dataplane/io/pcap.js';
 
 const instruction = (code: number, k = 0, jt = 0, jf = 0): FilterInstruction => ({ code, jt, jf, k });

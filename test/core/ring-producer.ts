@@ -1,6 +1,6 @@
 /** The worker of ring.test.ts: writes numbered records as fast as it can, and lets go of the processor now and then. */
 import { workerData } from 'node:worker_threads';
-import { NONE, Ring } from '../../src/dataplane/core/ring.js';
+import { NONE, Ring } from '../../src/dataplane/core/watch/ring.js';
 
 const { memory, count } = workerData as { memory: SharedArrayBuffer; count: number };
 const ring = new Ring(memory);

@@ -3,7 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import test from 'ava';
 import { Random } from '../../src/dataplane/core/random.js';
-import { NONE, Ring, ringMemory } from '../../src/dataplane/core/ring.js';
+import { NONE, Ring, ringMemory } from '../../src/dataplane/core/watch/ring.js';
 
 function put(ring: Ring, record: Uint8Array): boolean {
   const at = ring.reserve(record.length);

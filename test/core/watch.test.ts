@@ -1,12 +1,17 @@
 import test from 'ava';
 import { Counters } from '../../src/dataplane/core/counters.js';
 import { drop } from '../../src/dataplane/core/drops.js';
-import { FilterError, type FilterInstruction } from '../../src/dataplane/core/filter.js';
 import { Path } from '../../src/dataplane/core/path.js';
 import { Pool } from '../../src/dataplane/core/pool.js';
-import { RingTracer, watchMemory } from '../../src/dataplane/core/ring-tracer.js';
 import { hop } from '../../src/dataplane/core/tracer.js';
-import { type RawHop, type TraceEvent, Watchers, WatchersBusyError } from '../../src/dataplane/core/watch.js';
+import { FilterError, type FilterInstruction } from '../../src/dataplane/core/watch/filter.js';
+import { RingTracer, watchMemory } from '../../src/dataplane/core/watch/ring-tracer.js';
+import {
+  type RawHop,
+  type TraceEvent,
+  Watchers,
+  WatchersBusyError,
+} from '../../src/dataplane/core/watch/watch.js';
 
 const ALL: FilterInstruction[] = [];
 /** Frames whose first byte is `value`. */

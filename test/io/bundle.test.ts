@@ -1,7 +1,7 @@
 import test from 'ava';
 import { Batch } from '../../src/dataplane/core/batch.js';
 import { Random } from '../../src/dataplane/core/random.js';
-import { Bundler } from '../../src/dataplane/io/bundle.js';
+import { Bundler } from '../../src/dataplane/io/offload/bundle.js';
 import { bench } from './pools.js';
 
 test('bundles hold one flow and one size, and each flow keeps its order', (t) => {

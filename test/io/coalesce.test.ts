@@ -7,9 +7,9 @@ import {
   type Pool,
 } from '../../src/dataplane/core/pool.js';
 import { Random } from '../../src/dataplane/core/random.js';
-import { Coalescer } from '../../src/dataplane/io/coalesce.js';
-import { Segmenter } from '../../src/dataplane/io/segment.js';
-import * as virtio from '../../src/dataplane/io/virtio.js';
+import { Coalescer } from '../../src/dataplane/io/offload/coalesce.js';
+import { Segmenter } from '../../src/dataplane/io/offload/segment.js';
+import * as virtio from '../../src/dataplane/io/offload/virtio.js';
 import {
   ACK,
   anySuper,

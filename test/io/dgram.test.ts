@@ -16,7 +16,7 @@ import {
   SENDER_PORT,
 } from '../../src/dataplane/core/pool.js';
 import { type DgramOptions, DgramUnderlay } from '../../src/dataplane/io/dgram.js';
-import { Segmenter } from '../../src/dataplane/io/segment.js';
+import { Segmenter } from '../../src/dataplane/io/offload/segment.js';
 import { readSockaddr, SOCKADDR_BYTES, writeSockaddr } from '../../src/dataplane/io/sockaddr.js';
 import { ACK, build, frame, PSH, segments } from './frames.js';
 import { putSuper } from './pools.js';

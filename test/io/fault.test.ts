@@ -4,9 +4,9 @@ import { Counters } from '../../src/dataplane/core/counters.js';
 import { Path } from '../../src/dataplane/core/path.js';
 import { DATAGRAM_AT, Pool, SENDER_ADDRESS, SENDER_FAMILY } from '../../src/dataplane/core/pool.js';
 import { Random } from '../../src/dataplane/core/random.js';
-import { FaultDevice, type FaultOptions } from '../../src/dataplane/io/fault.js';
-import { Delayed } from '../../src/dataplane/io/misfortune.js';
-import { type PairDevice, pair } from '../../src/dataplane/io/pair.js';
+import { FaultDevice, type FaultOptions } from '../../src/dataplane/io/memory/fault.js';
+import { Delayed } from '../../src/dataplane/io/memory/misfortune.js';
+import { type PairDevice, pair } from '../../src/dataplane/io/memory/pair.js';
 
 const newPath = (slots = 64) => new Path(new Pool(slots), new Counters(2, 2));
 

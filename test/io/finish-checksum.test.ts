@@ -1,8 +1,8 @@
 import test from 'ava';
 import { CHECKSUM_UNFINISHED, CHECKSUM_VERIFIED } from '../../src/dataplane/core/pool.js';
 import { Random } from '../../src/dataplane/core/random.js';
-import { finishChecksum } from '../../src/dataplane/io/finish-checksum.js';
-import { sum } from '../../src/dataplane/io/sum.js';
+import { finishChecksum } from '../../src/dataplane/io/offload/finish-checksum.js';
+import { sum } from '../../src/dataplane/io/offload/sum.js';
 import { anySuper, build, frame, slowSum } from './frames.js';
 import { bench, bytesOf, put, putSuper, WAYS } from './pools.js';
 

@@ -14,8 +14,8 @@ import {
   SLOT_BYTES,
 } from '../../src/dataplane/core/pool.js';
 import type { Device } from '../../src/dataplane/io/device.js';
-import type { Faults } from '../../src/dataplane/io/misfortune.js';
-import { type PairOptions, pair } from '../../src/dataplane/io/pair.js';
+import type { Faults } from '../../src/dataplane/io/memory/misfortune.js';
+import { type PairOptions, pair } from '../../src/dataplane/io/memory/pair.js';
 
 const newPath = (slots = 64) => new Path(new Pool(slots), new Counters(2, 2));
 

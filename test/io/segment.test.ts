@@ -2,7 +2,7 @@ import test from 'ava';
 import { Batch } from '../../src/dataplane/core/batch.js';
 import { CHECKSUM_UNFINISHED, CHECKSUM_VERIFIED } from '../../src/dataplane/core/pool.js';
 import { Random } from '../../src/dataplane/core/random.js';
-import { Segmenter } from '../../src/dataplane/io/segment.js';
+import { Segmenter } from '../../src/dataplane/io/offload/segment.js';
 import { ACK, anySuper, build, CWR, frame, headerBytes, PSH, segments } from './frames.js';
 import { bench, bytesOf, put, putSuper, WAYS } from './pools.js';
 

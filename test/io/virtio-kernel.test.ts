@@ -9,10 +9,10 @@ import {
   type Pool,
   SEGMENT_UDP,
 } from '../../src/dataplane/core/pool.js';
-import { Coalescer } from '../../src/dataplane/io/coalesce.js';
 import { addon, type NativePool, nativePool } from '../../src/dataplane/io/native.js';
-import { Segmenter } from '../../src/dataplane/io/segment.js';
-import * as virtio from '../../src/dataplane/io/virtio.js';
+import { Coalescer } from '../../src/dataplane/io/offload/coalesce.js';
+import { Segmenter } from '../../src/dataplane/io/offload/segment.js';
+import * as virtio from '../../src/dataplane/io/offload/virtio.js';
 import type * as Machine from '../native/machine.js';
 import { build, type Frame, frame, parse } from './frames.js';
 import { bytesOf, put, putSuper } from './pools.js';

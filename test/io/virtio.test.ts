@@ -10,9 +10,9 @@ import {
   SEGMENT_UDP,
 } from '../../src/dataplane/core/pool.js';
 import { Random } from '../../src/dataplane/core/random.js';
-import { finishChecksum } from '../../src/dataplane/io/finish-checksum.js';
-import { Segmenter } from '../../src/dataplane/io/segment.js';
-import * as virtio from '../../src/dataplane/io/virtio.js';
+import { finishChecksum } from '../../src/dataplane/io/offload/finish-checksum.js';
+import { Segmenter } from '../../src/dataplane/io/offload/segment.js';
+import * as virtio from '../../src/dataplane/io/offload/virtio.js';
 import { anySuper, build, frame } from './frames.js';
 import { bench, put, putSuper } from './pools.js';
 

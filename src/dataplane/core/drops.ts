@@ -47,7 +47,6 @@ export const DROPS = [
     'inner-malformed',
     'The headers of a super-packet were inconsistent or cut short, so it could not be segmented.',
   ],
-  ['inner-checksum', 'A frame that had to be merged or segmented had a wrong checksum.'],
   ['segments-too-many', 'A super-packet would have made more segments than one send carries.'],
   ['injected-loss', 'A fault-injecting device dropped the packet on purpose.'],
   ['device-closed', 'The device was closed while packets waited for it.'],

@@ -5,9 +5,9 @@
  */
 import type { Config, Endpoint } from '../config.js';
 import type { Counters } from '../core/counters.js';
-import type { WatchMemory } from '../core/ring-tracer.js';
 import type { TableMemory } from '../core/table.js';
 import type { VtepsMemory } from '../core/vteps.js';
+import type { WatchMemory } from '../core/watch/ring-tracer.js';
 import type { Logger } from '../face.js';
 import type { Network } from '../overlay/network.js';
 import type { Tables } from './network-state.js';

@@ -3,11 +3,11 @@ import { existsSync } from 'node:fs';
 import { type Config, type Endpoint, netnsPath } from '../config.js';
 import { ApplyError, type Logger } from '../face.js';
 import { need } from '../io/native.js';
+import { HEADER_BYTES } from '../io/offload/virtio.js';
 import { addAddress, removeAddress } from '../io/rtnetlink/address.js';
 import { setLink } from '../io/rtnetlink/link.js';
 import { addRoute, removeRoute } from '../io/rtnetlink/route.js';
 import { type TapOffloads, tapOffloadBits } from '../io/tap.js';
-import { HEADER_BYTES } from '../io/virtio.js';
 import type { OpenEndpoint } from './carrier.js';
 
 /** What the kernel may queue towards us before it holds the senders back; many super-packets. */

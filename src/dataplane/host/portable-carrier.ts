@@ -7,13 +7,13 @@ import { networkInterfaces } from 'node:os';
 import type { Config, Endpoint } from '../config.js';
 import type { Path } from '../core/path.js';
 import { Pool } from '../core/pool.js';
-import { RingTracer } from '../core/ring-tracer.js';
+import { RingTracer } from '../core/watch/ring-tracer.js';
 import { Engine } from '../engine.js';
 import { ApplyError, type Logger } from '../face.js';
 import type { Device } from '../io/device.js';
 import { DgramUnderlay } from '../io/dgram.js';
 import { unavailable } from '../io/native.js';
-import { Segmenter } from '../io/segment.js';
+import { Segmenter } from '../io/offload/segment.js';
 import type { Carrier, CarrierEvents, Change, OpenEndpoint, Shared, UnderlayFacts } from './carrier.js';
 
 /** Gives an endpoint's device, whose packets are of the pool of `path`; undefined: there is none by that name. */

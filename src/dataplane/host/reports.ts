@@ -10,7 +10,7 @@ import {
   TX_PACKETS,
 } from '../core/counters.js';
 import { DROPS, type DropReason } from '../core/drops.js';
-import type { RawHop } from '../core/watch.js';
+import type { RawHop } from '../core/watch/watch.js';
 import { indexOf, isLocal, isStatic } from '../overlay/fdb.js';
 import type { EndpointRow, FdbRow, NeighbourRow, NetworkRow, Traffic, VtepRow } from '../report.js';
 import * as ethernet from '../wire/ethernet.js';

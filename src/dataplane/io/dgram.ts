@@ -16,11 +16,11 @@ import { CHECKSUM_UNFINISHED, DATAGRAM_AT, NO_PACKET, SEGMENT_ANY, SLOT_BYTES } 
 import { hop } from '../core/tracer.js';
 import * as vxlan from '../wire/vxlan.js';
 import type { Underlay } from './device.js';
-import { finishChecksum } from './finish-checksum.js';
 import { ipBytes } from './ip-text.js';
-import type { Segmenter } from './segment.js';
+import { finishChecksum } from './offload/finish-checksum.js';
+import type { Segmenter } from './offload/segment.js';
+import { markUnfinished } from './offload/unfinished.js';
 import { readSockaddr, SOCKADDR_BYTES, type SocketAddress, writeSender } from './sockaddr.js';
-import { markUnfinished } from './unfinished.js';
 
 export interface DgramOptions {
   path: Path;

@@ -15,14 +15,14 @@ import {
   SEGMENT_UDP,
 } from '../core/pool.js';
 import { hop } from '../core/tracer.js';
-import type { CoalesceOptions, Coalescer } from './coalesce.js';
 import type { Device } from './device.js';
 import { tapDrop } from './errno.js';
-import { finishChecksum } from './finish-checksum.js';
 import { type Addon, type NativePool, need } from './native.js';
+import type { CoalesceOptions, Coalescer } from './offload/coalesce.js';
+import { finishChecksum } from './offload/finish-checksum.js';
+import type { Segmenter } from './offload/segment.js';
+import * as virtio from './offload/virtio.js';
 import type { Posted } from './posted.js';
-import type { Segmenter } from './segment.js';
-import * as virtio from './virtio.js';
 
 /** What the interface takes from us; what it takes not is done in user space before. */
 export interface TapOffloads {

@@ -22,16 +22,17 @@ import type { Vteps } from '../core/vteps.js';
 import * as checksums from '../wire/checksum.js';
 import * as udp from '../wire/udp.js';
 import * as vxlan from '../wire/vxlan.js';
-import type { Bundler } from './bundle.js';
 import type { Underlay } from './device.js';
 import { EBADFD, EINVAL } from './errno.js';
-import { finishChecksum } from './finish-checksum.js';
 import { type Addon, type NativePool, need } from './native.js';
+import type { Bundler } from './offload/bundle.js';
+import { finishChecksum } from './offload/finish-checksum.js';
+import { sumOf } from './offload/sum.js';
+import * as virtio from './offload/virtio.js';
 import * as outer from './outer.js';
 import type { Posted } from './posted.js';
 import { countRow } from './tap.js';
 import { type UdpUnderlay, unglue } from './udp.js';
-import * as virtio from './virtio.js';
 
 /** TUN_F_* that make a TAP a tunnel device, on top of those of a workload's (tap.ts). */
 export const TUN_F_UDP_TUNNEL_GSO = 0x80;
@@ -253,7 +254,7 @@ export class TunnelUnderlay implements Underlay {
       const seed = (bytes[field]! << 8) | bytes[field + 1]!;
       sum = checksums.sum(bytes, udpAt, start - udpAt, checksums.fold(pseudo + checksums.finish(seed)));
     } else {
-      sum = checksums.sum(bytes, udpAt, udpLength, pseudo);
+      sum = checksums.fold(pseudo + sumOf(pool, udpAt, udpLength, this.#native));
     }
     udp.writeChecksum(bytes, udpAt, udp.finishChecksum(sum));
   }

@@ -12,15 +12,15 @@ import { CHECKSUM_UNFINISHED, DATAGRAM_AT, NO_PACKET, SEGMENT_ANY } from '../cor
 import { hop } from '../core/tracer.js';
 import type { Vteps } from '../core/vteps.js';
 import * as vxlan from '../wire/vxlan.js';
-import type { Bundler } from './bundle.js';
 import type { Underlay } from './device.js';
 import { datagramDrop, EINVAL, EIO } from './errno.js';
-import { finishChecksum } from './finish-checksum.js';
 import { type Addon, type NativePool, need } from './native.js';
+import type { Bundler } from './offload/bundle.js';
+import { finishChecksum } from './offload/finish-checksum.js';
+import type { Segmenter } from './offload/segment.js';
+import { markUnfinished } from './offload/unfinished.js';
 import type { Posted } from './posted.js';
-import type { Segmenter } from './segment.js';
 import { countRow } from './tap.js';
-import { markUnfinished } from './unfinished.js';
 
 /** The sockets of one engine: bound to the port for receiving, and to spread source ports for sending. */
 export interface UdpSockets {

@@ -5,8 +5,10 @@ import { type Family, OVERHEAD, PORT, type Site, VNI, vtep, type Workload } from
 export interface KernelPeerOptions {
   site: Site;
   workload: Workload;
-  /** the other end */
-  peer: Site;
+  /** the host at the other end; or the addresses of both ends */
+  peer?: Site;
+  local?: string;
+  remote?: string;
   /** MACs of the workloads there; without them the device learns */
   remotes?: string[];
   /** of the underlay */
@@ -23,10 +25,10 @@ export async function kernelPeer(lab: Lab, options: KernelPeerOptions): Promise<
   const { site, workload, peer, remotes, family, vni = VNI, port = PORT, words = '' } = options;
   const { host } = site;
   const mtu = options.mtu - OVERHEAD[family];
-  const remote = vtep(peer, family);
+  const { local = vtep(site, family), remote = vtep(peer!, family) } = options;
   const learning = remotes === undefined ? 'learning' : 'nolearning';
   await host.ip(
-    `link add vxlan mtu ${mtu} type vxlan id ${vni} local ${vtep(site, family)} dstport ${port} ${learning} ${words}`.trim(),
+    `link add vxlan mtu ${mtu} type vxlan id ${vni} local ${local} dstport ${port} ${learning} ${words}`.trim(),
   );
   for (const mac of ['00:00:00:00:00:00', ...(remotes ?? [])]) await append(host, mac, remote);
   await host.ip(`link add bridge mtu ${mtu} type bridge`);

@@ -1,11 +1,10 @@
 /** What goes between workloads: pings, iperf3, and HTTP bodies whose SHA-256 is known beforehand. */
-import type { ChildProcess } from 'node:child_process';
 import { createCipheriv, createHash } from 'node:crypto';
-import { fileURLToPath } from 'node:url';
 import type { Finished } from '../../../src/cli/lab/lab.js';
+import { awaitWord, program, spawnProgram, stopProgram } from './programs.js';
 import { address, type Family, type Workload } from './sites.js';
 
-const BODY = fileURLToPath(new URL('body.js', import.meta.url));
+const BODY = program('body');
 const BODY_PORT = 8000;
 
 /** Bytes of IP and ICMP headers around a ping's payload. */
@@ -48,29 +47,6 @@ export async function refusedWithMtu(
   return code === 0 || mtu === undefined ? undefined : Number(mtu);
 }
 
-/** Resolves when the program has printed the word. */
-function awaitWord(child: ChildProcess, word: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let text = '';
-    const look = (chunk: Buffer) => {
-      text += chunk.toString();
-      if (text.includes(word)) resolve();
-    };
-    child.stdout?.on('data', look);
-    child.stderr?.on('data', look);
-    child.once('exit', (code) =>
-      reject(new Error(`${child.spawnargs.join(' ')}: exit ${code}: ${text.trim()}`)),
-    );
-  });
-}
-
-async function stopChild(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const ended = new Promise((resolve) => child.once('exit', resolve));
-  child.kill('SIGKILL');
-  await ended;
-}
-
 interface IperfSum {
   bytes: number;
   seconds: number;
@@ -97,7 +73,7 @@ async function iperf(
       .map((name) => end[name])
       .filter((sum) => sum !== undefined);
   } finally {
-    await stopChild(child);
+    await stopProgram(child);
   }
 }
 
@@ -153,7 +129,7 @@ export async function bodiesBothWays(
 ): Promise<boolean[]> {
   const { family = 4, timeoutMs = 120_000 } = options;
   const servers = [a, b].map((each) =>
-    each.host.spawn(process.execPath, [BODY, 'serve', address(each, family), String(BODY_PORT)]),
+    spawnProgram(each.host, 'body', ['serve', address(each, family), String(BODY_PORT)]),
   );
   try {
     await Promise.all(servers.map((server) => awaitWord(server, 'ready')));
@@ -165,6 +141,6 @@ export async function bodiesBothWays(
     };
     return await Promise.all([fetchFrom(a, b, 1), fetchFrom(b, a, 2)]);
   } finally {
-    await Promise.all(servers.map(stopChild));
+    await Promise.all(servers.map((server) => stopProgram(server)));
   }
 }

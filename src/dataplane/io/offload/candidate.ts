@@ -12,13 +12,13 @@ import {
   SEGMENT_TCP4,
   SEGMENT_TCP6,
   SEGMENT_UDP,
-} from '../core/pool.js';
-import { fold } from '../wire/checksum.js';
-import * as ethernet from '../wire/ethernet.js';
-import * as ipv4 from '../wire/ipv4.js';
-import * as ipv6 from '../wire/ipv6.js';
-import * as tcp from '../wire/tcp.js';
-import * as udp from '../wire/udp.js';
+} from '../../core/pool.js';
+import { fold } from '../../wire/checksum.js';
+import * as ethernet from '../../wire/ethernet.js';
+import * as ipv4 from '../../wire/ipv4.js';
+import * as ipv6 from '../../wire/ipv6.js';
+import * as tcp from '../../wire/tcp.js';
+import * as udp from '../../wire/udp.js';
 
 /** From the packet's start. */
 export const IP = ethernet.HEADER;

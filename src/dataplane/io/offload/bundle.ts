@@ -1,5 +1,5 @@
-import type { Batch } from '../core/batch.js';
-import type { Path } from '../core/path.js';
+import type { Batch } from '../../core/batch.js';
+import type { Path } from '../../core/path.js';
 import { OPEN_RUNS, Runs } from './runs.js';
 
 /** Toward the underlay: same-size datagrams of one flow to one VTEP leave in one segmented send. */

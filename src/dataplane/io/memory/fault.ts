@@ -1,9 +1,9 @@
 /** Any device made unreliable, for tests: seeded loss, duplication, reordering, latency and bit errors in either direction. */
-import { Batch } from '../core/batch.js';
-import { drop } from '../core/drops.js';
-import type { Path } from '../core/path.js';
-import { NO_PACKET } from '../core/pool.js';
-import type { Device, Underlay } from './device.js';
+import { Batch } from '../../core/batch.js';
+import { drop } from '../../core/drops.js';
+import type { Path } from '../../core/path.js';
+import { NO_PACKET } from '../../core/pool.js';
+import type { Device, Underlay } from '../device.js';
 import { Delayed, Dice, type Faults } from './misfortune.js';
 
 /** Family, port and address, as core/pool.ts lays out the sender. */

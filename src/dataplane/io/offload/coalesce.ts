@@ -2,22 +2,22 @@
  * Toward a workload: runs of one flow become one super-packet, so that they cross its stack as one. The work of
  * the kernel's GRO, done over a batch.
  */
-import type { Batch } from '../core/batch.js';
-import type { Path } from '../core/path.js';
+import type { Batch } from '../../core/batch.js';
+import type { Path } from '../../core/path.js';
 import {
   CHECKSUM_UNFINISHED,
   CHECKSUM_VERIFIED,
   SEGMENT_TCP4,
   SEGMENT_TCP6,
   SEGMENT_UDP,
-} from '../core/pool.js';
-import * as checksums from '../wire/checksum.js';
-import * as ipv4 from '../wire/ipv4.js';
-import * as tcp from '../wire/tcp.js';
+} from '../../core/pool.js';
+import * as checksums from '../../wire/checksum.js';
+import * as ipv4 from '../../wire/ipv4.js';
+import * as tcp from '../../wire/tcp.js';
+import { addon, type NativePool } from '../native.js';
 import * as candidate from './candidate.js';
 import { IP, L4_IPV4 } from './candidate.js';
 import { l4Of, merge, pseudoHeader } from './merge.js';
-import { addon, type NativePool } from './native.js';
 import { OPEN_RUNS, Runs } from './runs.js';
 import { sum } from './sum.js';
 

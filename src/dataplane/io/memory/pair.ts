@@ -3,15 +3,15 @@
  * pool to pool with the columns that offload needs. It serves as the link to a workload or as the underlay, with
  * the faults of io/misfortune.ts in each direction.
  */
-import type { Batch } from '../core/batch.js';
-import { RX_BYTES, RX_PACKETS, TX_BYTES, TX_PACKETS } from '../core/counters.js';
-import { drop } from '../core/drops.js';
-import type { Path } from '../core/path.js';
-import { FRAME_AT, NO_PACKET, SLOT_BYTES } from '../core/pool.js';
-import { hop } from '../core/tracer.js';
-import type { Underlay } from './device.js';
+import type { Batch } from '../../core/batch.js';
+import { RX_BYTES, RX_PACKETS, TX_BYTES, TX_PACKETS } from '../../core/counters.js';
+import { drop } from '../../core/drops.js';
+import type { Path } from '../../core/path.js';
+import { FRAME_AT, NO_PACKET, SLOT_BYTES } from '../../core/pool.js';
+import { hop } from '../../core/tracer.js';
+import type { Underlay } from '../device.js';
+import { writeSender } from '../sockaddr.js';
 import { Delayed, Dice, type Faults } from './misfortune.js';
-import { writeSender } from './sockaddr.js';
 
 /** Where the datagrams of one end come from, as the other end sees it. */
 export interface Sender {

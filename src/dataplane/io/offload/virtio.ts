@@ -20,7 +20,7 @@ import {
   SEGMENT_TCP6,
   SEGMENT_UDP,
   VIRTIO_BYTES,
-} from '../core/pool.js';
+} from '../../core/pool.js';
 
 export const HEADER_BYTES = 12;
 export const TUNNEL_HEADER_BYTES = 24;

@@ -1,8 +1,8 @@
 /** Sums of long ranges of the slab (wire/checksum.ts says what a sum is): by words here, or by native. */
 
-import type { Pool } from '../core/pool.js';
-import { fold } from '../wire/checksum.js';
-import { addon, type NativePool } from './native.js';
+import type { Pool } from '../../core/pool.js';
+import { fold } from '../../wire/checksum.js';
+import { addon, type NativePool } from '../native.js';
 
 /** From how many bytes on native is faster, a call of it taking 140 ns; and it adds 45 bytes a nanosecond, V8 6. */
 const NATIVE_BYTES = 896;

@@ -5,7 +5,7 @@
  * Order: a packet joins only an open run, and whoever finds that a packet doesn't fit its flow's run closes that
  * before beginning another. So packets with one key never change places.
  */
-import type { Batch } from '../core/batch.js';
+import type { Batch } from '../../core/batch.js';
 
 /** Runs open at a time; more flows than that in turn, and the oldest is closed. */
 export const OPEN_RUNS = 8;

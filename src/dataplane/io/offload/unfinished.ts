@@ -3,14 +3,14 @@
  * socket buffer says so, but a UDP socket's payload can't. Such a packet carries just the sum of its
  * pseudo-header; here it is recognised by that and marked, so that it is finished or passed on as what it is.
  */
-import { CHECKSUM_UNFINISHED, type Pool } from '../core/pool.js';
-import * as checksum from '../wire/checksum.js';
-import * as ethernet from '../wire/ethernet.js';
-import * as ipv4 from '../wire/ipv4.js';
-import * as ipv6 from '../wire/ipv6.js';
-import * as tcp from '../wire/tcp.js';
-import * as udp from '../wire/udp.js';
-import * as vxlan from '../wire/vxlan.js';
+import { CHECKSUM_UNFINISHED, type Pool } from '../../core/pool.js';
+import * as checksum from '../../wire/checksum.js';
+import * as ethernet from '../../wire/ethernet.js';
+import * as ipv4 from '../../wire/ipv4.js';
+import * as ipv6 from '../../wire/ipv6.js';
+import * as tcp from '../../wire/tcp.js';
+import * as udp from '../../wire/udp.js';
+import * as vxlan from '../../wire/vxlan.js';
 
 const UDP_CHECKSUM = 6;
 

@@ -1,17 +1,18 @@
 /**
- * The tracer of one engine: takes its orders out of a control block that the main thread writes (core/watch.ts)
+ * The tracer of one engine: takes its orders out of a control block that the main thread writes (core/watch/watch.ts)
  * and answers with records in rings, one ring a watcher and engine.
  *
  * Control block, Int32 cells: [0] version, odd while somebody writes; then a row for each watcher:
- * mode, snap length, generation, instruction count, and from cell 16 of the row the packed filter (core/filter.ts).
+ * mode, snap length, generation, instruction count, and from cell 16 of the row the packed filter (core/watch/filter.ts).
  *
  * Record: time f64 (µs) @0, id i32 @8, hop i32 @12 (HOP_DROP for a drop), value i32 @16 (the reason of a drop),
  * length i32 @20, generation of the watcher i32 @24, first bytes of the frame @32.
  */
+
+import type { Pool } from '../pool.js';
+import { hop as hops, type Tracer } from '../tracer.js';
 import { FILTER_CELLS, FILTER_INSTRUCTIONS_MAX, Filter } from './filter.js';
-import type { Pool } from './pool.js';
 import { NONE, Ring, ringMemory } from './ring.js';
-import { hop as hops, type Tracer } from './tracer.js';
 
 export const WATCHERS_MAX = 4;
 

@@ -1,12 +1,12 @@
 /** The headers of a run of packets, which `examine` found mergeable, become those of one super-packet. */
-import type { Batch } from '../core/batch.js';
-import { CHECKSUM_UNFINISHED, type Pool, SEGMENT_TCP4, SEGMENT_TCP6, SEGMENT_UDP } from '../core/pool.js';
-import * as checksums from '../wire/checksum.js';
-import * as ethernet from '../wire/ethernet.js';
-import * as ipv4 from '../wire/ipv4.js';
-import * as ipv6 from '../wire/ipv6.js';
-import * as tcp from '../wire/tcp.js';
-import * as udp from '../wire/udp.js';
+import type { Batch } from '../../core/batch.js';
+import { CHECKSUM_UNFINISHED, type Pool, SEGMENT_TCP4, SEGMENT_TCP6, SEGMENT_UDP } from '../../core/pool.js';
+import * as checksums from '../../wire/checksum.js';
+import * as ethernet from '../../wire/ethernet.js';
+import * as ipv4 from '../../wire/ipv4.js';
+import * as ipv6 from '../../wire/ipv6.js';
+import * as tcp from '../../wire/tcp.js';
+import * as udp from '../../wire/udp.js';
 import { IP, L4_IPV4, L4_IPV6, UDP_CHECKSUM } from './candidate.js';
 
 /** The packets [from, to) of the batch as one: headers and columns of the first. */

@@ -2,11 +2,11 @@
  * Seeded misfortune on a wire in memory: what befalls a packet, and the packets that are on their way meanwhile.
  * Time is counted in ticks: virtual milliseconds where a clock is given, otherwise turns (calls of `receive`).
  */
-import type { Batch } from '../core/batch.js';
-import { drop } from '../core/drops.js';
-import type { Path } from '../core/path.js';
-import { CHECKSUM_UNFINISHED, CHECKSUM_VERIFIED, type Pool } from '../core/pool.js';
-import { Random } from '../core/random.js';
+import type { Batch } from '../../core/batch.js';
+import { drop } from '../../core/drops.js';
+import type { Path } from '../../core/path.js';
+import { CHECKSUM_UNFINISHED, CHECKSUM_VERIFIED, type Pool } from '../../core/pool.js';
+import { Random } from '../../core/random.js';
 
 /** What befalls the packets of one direction. Probabilities are 0 to 1, and 0 unless given. */
 export interface Faults {

@@ -3,12 +3,12 @@
  * (tcp_gso_segment, __udp_gso_segment, inet_gso_segment), checksums finished. They lie back to back in a new slot,
  * so that they can leave as one segmented send.
  */
-import type { Batch } from '../core/batch.js';
-import { drop } from '../core/drops.js';
-import type { Path } from '../core/path.js';
-import { CHECKSUM_VERIFIED, FRAME_AT, NO_PACKET, SLOT_BYTES } from '../core/pool.js';
+import type { Batch } from '../../core/batch.js';
+import { drop } from '../../core/drops.js';
+import type { Path } from '../../core/path.js';
+import { CHECKSUM_VERIFIED, FRAME_AT, NO_PACKET, SLOT_BYTES } from '../../core/pool.js';
+import { addon, type NativePool } from '../native.js';
 import { finishChecksum } from './finish-checksum.js';
-import { addon, type NativePool } from './native.js';
 import { SegmentHeaders } from './segment-headers.js';
 import { sum } from './sum.js';
 

@@ -1,6 +1,7 @@
 /** The main thread's side of tracing and capturing: gives the engines their orders and reads what they recorded. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DROPS, type DropReason } from './drops.js';
+import { DROPS, type DropReason } from '../drops.js';
+import { HOPS, type Hop } from '../tracer.js';
 import { FILTER_CELLS, type FilterInstruction, packFilter } from './filter.js';
 import { NONE, Ring } from './ring.js';
 import {
@@ -24,7 +25,6 @@ import {
   WATCHERS_MAX,
   type WatchMemory,
 } from './ring-tracer.js';
-import { HOPS, type Hop } from './tracer.js';
 
 /** Between two looks at the rings, while somebody watches. */
 const POLL_MS = 20;

@@ -1,8 +1,8 @@
-import { drop } from '../core/drops.js';
-import type { Path } from '../core/path.js';
-import { CHECKSUM_UNFINISHED, CHECKSUM_VERIFIED } from '../core/pool.js';
-import { finish } from '../wire/checksum.js';
-import type { NativePool } from './native.js';
+import { drop } from '../../core/drops.js';
+import type { Path } from '../../core/path.js';
+import { CHECKSUM_UNFINISHED, CHECKSUM_VERIFIED } from '../../core/pool.js';
+import { finish } from '../../wire/checksum.js';
+import type { NativePool } from '../native.js';
 import { sumOf } from './sum.js';
 
 /** Where UDP's checksum stands, and no other protocol's that leaves one unfinished. */
