@@ -81,11 +81,10 @@ function installDebian(missing, must) {
   const packages = [...new Set(missing.map(([, name]) => name))].join(' ');
   const vital = missing.some(([file]) => must.includes(file));
   const install = `apt-get install -y --no-install-recommends ${packages}`;
-  const missed = missing.map(([file]) => file).join(', ');
   if (!root || !present('apt-get')) {
     const advice = present('apt-get') ? `sudo ${install}` : `your system's packages for ${packages}`;
-    if (vital) fail(`${missed} missing. Please run: ${advice}`);
-    return say(`going on without ${missed}; to have all of it: ${advice}`);
+    if (vital) fail(`some programs are missing. Please run: ${advice}`);
+    return say(`going on, though not everything is there. To have it all: ${advice}`);
   }
   say(`installing Debian packages: ${packages}`);
   // RUNLEVEL=1 keeps a freshly installed nginx from being started as a service.
