@@ -3,7 +3,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
-#include "table.h"
+#include "../table.h"
 
 enum { SLOTS = 64, TAP_HEADER = 12, TUNNEL_HEADER = 24, ETHER = 14, OUTER = 42, HEAD = OUTER + 8 };
 enum { NEEDS_CSUM = 1, DATA_VALID = 2, GSO_TCP4 = 1, GSO_UDP = 5, GSO_TUNNEL4 = 0x20, GSO_TUNNEL6 = 0x40, GSO_ECN = 0x80 };
