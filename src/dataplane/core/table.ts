@@ -2,18 +2,24 @@
  * A hash table in shared memory, open addressing, fixed capacity: read by every engine without a lock, written
  * under one. Entries are `stride` words: the key (2 or 5 words, the first never 0 nor -1), then the value.
  *
- * Readers and writers agree on this: an entry never moves; a removed one becomes a tombstone (or empty, when no
- * entry behind it needs the chain); a writer fills value and key from the back and stores the first key word
- * last; a reader looks at the first key word once more after it has taken the value.
+ * Readers and writers agree on this: the first key word of an entry is stored last, and while an entry changes or
+ * moves it is CHANGING. A new entry goes into an empty cell; all other changes, removals among them, which move up what
+ * stood behind so that chains stay short, happen while the version is odd. A reader believes what it finds under
+ * one even version. If that doesn't come, for a writer lost the processor, an entry that is whole is right.
  * Measured on the way here: 12 ns a look-up, where Map<string> with key building takes 806.
  */
 
 const LOCK = 0;
 const COUNT = 1;
-const HEADER_WORDS = 16;
+/** In a cache line of its own: new entries don't touch it. */
+const VERSION = 16;
+const HEADER_WORDS = 32;
 
 const EMPTY = 0;
-const TOMBSTONE = -1;
+const CHANGING = -1;
+
+/** A change lasts some hundred nanoseconds. */
+const FIND_TRIES = 100;
 
 export const NOT_FOUND = -1;
 
@@ -62,41 +68,50 @@ export class Table {
   /** The first value word of the entry, the second in `second`; NOT_FOUND otherwise. Value words are never negative. */
   find(k0: number, k1: number, k2 = 0, k3 = 0, k4 = 0): number {
     const { words } = this;
-    for (;;) {
+    for (let tries = 0; tries < FIND_TRIES; tries++) {
+      const version = Atomics.load(words, VERSION);
+      if ((version & 1) !== 0) continue;
       const at = this.#locate(k0, k1, k2, k3, k4);
-      if (at < 0) return NOT_FOUND;
-      const value = words[at + this.keyWords]!;
-      const second = words[at + this.keyWords + 1]!;
-      if (Atomics.load(words, at) === k0 && words[at + 1] === k1) {
+      const value = at < 0 ? NOT_FOUND : words[at + this.keyWords]!;
+      const second = at < 0 ? this.second : words[at + this.keyWords + 1]!;
+      if (Atomics.load(words, VERSION) === version) {
         this.second = second;
         return value;
       }
     }
+    const at = this.#locate(k0, k1, k2, k3, k4);
+    if (at < 0) return NOT_FOUND;
+    const value = words[at + this.keyWords]!;
+    const second = words[at + this.keyWords + 1]!;
+    if (Atomics.load(words, at) !== k0 || !this.#holds(at, k1, k2, k3, k4)) return NOT_FOUND;
+    this.second = second;
+    return value;
   }
 
-  /** Word index of the entry, or -1. Only good while nobody removes: for writers under the lock, and to stamp a time. */
+  /** Word index of the entry, or -1. Without the lock a hint: the next removal may move the entry. */
   locate(k0: number, k1: number, k2 = 0, k3 = 0, k4 = 0): number {
     return this.#locate(k0, k1, k2, k3, k4);
   }
 
   #locate(k0: number, k1: number, k2: number, k3: number, k4: number): number {
-    const { words, stride, keyWords } = this;
+    const { words, stride } = this;
     const mask = this.#mask;
     let cell = hash(k0, k1, k2, k3, k4) & mask;
     for (let probes = 0; probes <= mask; probes++) {
       const at = HEADER_WORDS + cell * stride;
       const first = words[at]!;
       if (first === EMPTY) return -1;
-      if (
-        first === k0 &&
-        words[at + 1] === k1 &&
-        (keyWords === 2 || (words[at + 2] === k2 && words[at + 3] === k3 && words[at + 4] === k4))
-      ) {
-        return at;
-      }
+      if (first === k0 && this.#holds(at, k1, k2, k3, k4)) return at;
       cell = (cell + 1) & mask;
     }
     return -1;
+  }
+
+  /** Whether the rest of the key stands there. */
+  #holds(at: number, k1: number, k2: number, k3: number, k4: number): boolean {
+    const { words } = this;
+    if (words[at + 1] !== k1) return false;
+    return this.keyWords === 2 || (words[at + 2] === k2 && words[at + 3] === k3 && words[at + 4] === k4);
   }
 
   /** Takes the writer's lock if nobody has it. */
@@ -128,14 +143,19 @@ export class Table {
     const k0 = key[0]!;
     const found = this.#locate(k0, key[1]!, key[2] ?? 0, key[3] ?? 0, key[4] ?? 0);
     if (found >= 0) {
+      if (words[found + keyWords] === value && words[found + keyWords + 1] === second) return true;
+      this.#beginChange();
+      Atomics.store(words, found, CHANGING);
+      words[found + keyWords] = value;
       words[found + keyWords + 1] = second;
-      Atomics.store(words, found + keyWords, value);
+      Atomics.store(words, found, k0);
+      this.#endChange();
       return true;
     }
     if (words[COUNT]! >= this.capacity) return false;
     let cell = hash(k0, key[1]!, key[2] ?? 0, key[3] ?? 0, key[4] ?? 0) & this.#mask;
     let at = HEADER_WORDS + cell * stride;
-    while (words[at] !== EMPTY && words[at] !== TOMBSTONE) {
+    while (words[at] !== EMPTY) {
       cell = (cell + 1) & this.#mask;
       at = HEADER_WORDS + cell * stride;
     }
@@ -155,32 +175,58 @@ export class Table {
     return true;
   }
 
-  /** Under the lock: removes the entry at a word index. */
+  /** Under the lock: removes the entry at a word index, and moves up what would be cut off from its place (Knuth 6.4, R). */
   removeAt(at: number): void {
     const { words, stride } = this;
     const mask = this.#mask;
     words[COUNT]!--;
-    let cell = (at - HEADER_WORDS) / stride;
-    const next = HEADER_WORDS + ((cell + 1) & mask) * stride;
-    if (words[next] !== EMPTY) {
-      Atomics.store(words, at, TOMBSTONE);
-      return;
+    this.#beginChange();
+    let hole = at;
+    Atomics.store(words, hole, CHANGING);
+    for (let cell = this.#cellAt(at); ; ) {
+      cell = (cell + 1) & mask;
+      const from = HEADER_WORDS + cell * stride;
+      const first = words[from]!;
+      if (first === EMPTY) break;
+      if (first === CHANGING) continue; // the writer that was at it died
+      const ahead = (cell - this.#home(from)) & mask;
+      if (ahead < ((cell - this.#cellAt(hole)) & mask)) continue;
+      words.copyWithin(hole + 1, from + 1, from + stride);
+      Atomics.store(words, hole, first);
+      Atomics.store(words, from, CHANGING);
+      hole = from;
     }
-    // Nothing behind it: it and the tombstones before it can be empty, so that chains stay short for ever.
-    let here = at;
-    do {
-      Atomics.store(words, here, EMPTY);
-      cell = (cell - 1) & mask;
-      here = HEADER_WORDS + cell * stride;
-    } while (words[here] === TOMBSTONE);
+    Atomics.store(words, hole, EMPTY);
+    this.#endChange();
   }
 
   /** Word index of each entry, in no order. */
   *entries(): Generator<number> {
     for (let at = HEADER_WORDS; at < this.words.length; at += this.stride) {
       const first = this.words[at]!;
-      if (first !== EMPTY && first !== TOMBSTONE) yield at;
+      if (first !== EMPTY && first !== CHANGING) yield at;
     }
+  }
+
+  #cellAt(at: number): number {
+    return (at - HEADER_WORDS) / this.stride;
+  }
+
+  /** The cell where the entry at a word index would stand if it were alone. */
+  #home(at: number): number {
+    const { words } = this;
+    const wide = this.keyWords === 5;
+    const [k2, k3, k4] = wide ? [words[at + 2]!, words[at + 3]!, words[at + 4]!] : [0, 0, 0];
+    return hash(words[at]!, words[at + 1]!, k2, k3, k4) & this.#mask;
+  }
+
+  /** Odd, and another number than before, even if a writer died in the midst of a change. */
+  #beginChange(): void {
+    Atomics.store(this.words, VERSION, (this.words[VERSION]! & ~1) + 3);
+  }
+
+  #endChange(): void {
+    Atomics.add(this.words, VERSION, 1);
   }
 }
 

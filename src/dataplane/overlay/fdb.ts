@@ -71,17 +71,21 @@ export class Fdb {
       }
     }
     if (!table.tryLock()) return false;
-    const learned = table.set(this.#at(network, macHigh, macLow), target, nowSeconds);
+    // Control may have come first with an entry of its own.
+    const now = table.locate(k0, macLow);
+    const free = now < 0 || (table.words[now + 2]! & STATIC) === 0;
+    const learned = free && table.set(this.#at(network, macHigh, macLow), target, nowSeconds);
     table.unlock();
     return learned;
   }
 
   /** Removes learned entries for which `gone` holds; static ones stay. */
   sweep(gone: (entry: FdbEntry) => boolean): number {
+    // First all of them, for a removal moves entries.
+    const found: FdbEntry[] = [];
+    for (const entry of this.entries()) if (!isStatic(entry.target) && gone(entry)) found.push(entry);
     let removed = 0;
-    for (const at of this.table.entries()) {
-      const entry = this.#entry(at);
-      if (isStatic(entry.target) || !gone(entry)) continue;
+    for (const entry of found) {
       this.table.locked(() => {
         const key = this.#at(entry.network, entry.macHigh, entry.macLow);
         const now = this.table.locate(key[0]!, key[1]!);
