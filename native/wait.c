@@ -2,6 +2,7 @@
 #include "addon.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -67,6 +68,7 @@ static int spin_and_wait(int epoll, struct epoll_event *events, int most, int ti
   do {
     int got = epoll_wait(epoll, events, most, 0);
     if (got != 0) return got;
+    sched_yield(); /* whoever else is runnable here goes first: a spinning engine takes no core from a workload */
     spun = now_micros() - start;
   } while (spun < spin_micros);
   if (timeout_ms < 0) return epoll_wait(epoll, events, most, -1);

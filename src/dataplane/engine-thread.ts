@@ -3,6 +3,7 @@
  * something, and performs control's orders in between. It never returns to Node's event loop.
  */
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import type { Batch } from './core/batch.js';
 import { Counters } from './core/counters.js';
 import { Vteps } from './core/vteps.js';
 import { RingTracer } from './core/watch/ring-tracer.js';
@@ -28,6 +29,8 @@ const PORTS = 1024;
 
 /** Descriptors that one wait reports. */
 const READY_MAX = 256;
+/** A turn with so few packets is one of lone packets. */
+const LONE_PACKETS = 4;
 /** How long an idle engine sleeps; only a wait that nothing else would end. */
 const IDLE_MS = 10_000;
 
@@ -55,6 +58,14 @@ class EngineThread {
   /** netlink socket that tells of changes on the host; one engine listens for all */
   #host = -1;
   #running = true;
+  /** which socket has something */
+  #socket = 0;
+  readonly #receiveSocket = (into: Batch): void => {
+    const udp = this.#udp;
+    const fd = udp?.sockets.receive[this.#socket];
+    if (udp !== undefined && fd !== undefined) udp.receiveFrom(fd, into);
+  };
+  readonly #receiveTunnel = (into: Batch): void => this.#tunnel?.receiveTunnel(into);
 
   constructor(birth: EngineBirth) {
     this.#birth = birth;
@@ -85,14 +96,17 @@ class EngineThread {
     let spin = 0;
     while (this.#running) {
       const count = this.#addon.wait(this.#epoll, this.#ready, IDLE_MS, spin);
-      // Spinning is for a pause within traffic: only directly after a turn that had some.
-      spin = count > 0 ? this.#birth.spinMicros : 0;
+      // Spinning is for a pause within traffic: only directly after a turn that had some, and only among lone
+      // packets, whose senders wait for the answer; bulk doesn't need it.
+      spin = 0;
       if (count === 0) {
         counters.add('waits');
         continue;
       }
       this.#engine.beginTurn();
-      for (let i = 0; i < count; i++) this.#serve(this.#ready[i]!);
+      let packets = 0;
+      for (let i = 0; i < count; i++) packets += this.#serve(this.#ready[i]!);
+      if (packets <= LONE_PACKETS) spin = this.#birth.spinMicros;
     }
     this.#posted.release();
     this.#addon.detach(this.#native.handle);
@@ -100,32 +114,43 @@ class EngineThread {
     this.#orders.close();
   }
 
-  #serve(tag: number): void {
+  /** Returns how many packets came from there. */
+  #serve(tag: number): number {
     if (tag >= PORTS) {
       const port = tag - PORTS;
-      this.#engine.fromPort(port);
+      const count = this.#engine.fromPort(port);
       const tap = this.#taps.get(port);
       if (tap !== undefined && tap.failedErrno !== 0) this.#lost('tap', port, tap.fd, tap.failedErrno);
-    } else if (tag === WAKE) {
+      return count;
+    }
+    if (tag === WAKE) {
       this.#addon.eventClear(this.#birth.wake);
       for (let message = receiveMessageOnPort(this.#orders); message !== undefined; ) {
         this.#perform(message.message as Orders);
         message = this.#running ? receiveMessageOnPort(this.#orders) : undefined;
       }
     } else if (tag === HOST) {
-      if (this.#addon.netlinkRead(this.#host).length > 0) this.#tell({ kind: 'host-changed' });
+      this.#hearHost();
     } else if (tag === TUNNEL) {
       const tunnel = this.#tunnel;
-      if (tunnel === undefined) return;
-      this.#engine.fromUnderlay((into) => tunnel.receiveTunnel(into));
+      if (tunnel === undefined) return 0;
+      const count = this.#engine.fromUnderlay(this.#receiveTunnel);
       if (tunnel.failedErrno !== 0) this.#lost('tunnel', -1, tunnel.fd, tunnel.failedErrno);
+      return count;
     } else {
-      const udp = this.#udp;
-      const fd = udp?.sockets.receive[tag - SOCKETS];
-      if (udp !== undefined && fd !== undefined) {
-        this.#engine.fromUnderlay((into) => udp.receiveFrom(fd, into));
-      }
+      this.#socket = tag - SOCKETS;
+      return this.#engine.fromUnderlay(this.#receiveSocket);
     }
+    return 0;
+  }
+
+  #hearHost(): void {
+    try {
+      if (this.#addon.netlinkRead(this.#host).length === 0) return;
+    } catch {
+      // ENOBUFS: more happened than the socket holds; that it did is all that matters.
+    }
+    this.#tell({ kind: 'host-changed' });
   }
 
   #perform({ id, list }: Orders): void {

@@ -87,13 +87,14 @@ export class Engine {
     this.path.counters.add('turns');
   }
 
-  /** What a port's device has, all the way out. */
-  fromPort(port: number): void {
+  /** What a port's device has, all the way out. Returns how many packets that was. */
+  fromPort(port: number): number {
     const device = this.#devices[port];
-    if (device === undefined) return;
+    if (device === undefined) return 0;
     const received = this.#received;
     device.receive(received);
-    if (received.count === 0) return;
+    const { count } = received;
+    if (count === 0) return 0;
     const { pool, counters, tracer } = this.path;
     counters.add('rxPackets', received.count);
     for (let i = 0; i < received.count; i++) pool.port[received.packets[i]!] = port;
@@ -103,17 +104,20 @@ export class Engine {
     this.#bridge.forward(received, this.#local, this.#remote);
     if (this.#remote.count > 0) this.#sendRemote();
     if (this.#local.count > 0) this.#sendLocal();
+    return count;
   }
 
-  /** What the underlay has (`receive` takes from one of its sockets or queues), all the way in. */
-  fromUnderlay(receive: (into: Batch) => void): void {
+  /** What the underlay has (`receive` takes from one of its sockets or queues), all the way in. Returns how many packets that was. */
+  fromUnderlay(receive: (into: Batch) => void): number {
     const received = this.#received;
     receive(received);
-    if (received.count === 0) return;
+    const { count } = received;
+    if (count === 0) return 0;
     this.path.counters.add('rxPackets', received.count);
     this.#decap.decap(received, this.#frames);
     this.#bridge.deliver(this.#frames, this.#local);
     if (this.#local.count > 0) this.#sendLocal();
+    return count;
   }
 
   /** One turn over devices that aren't waited for: those in memory. */

@@ -29,6 +29,16 @@ export class Bridge {
   readonly #vteps: Vteps;
   readonly #answerer: Answerer;
 
+  // Frames come in runs: the last look-up and the last lesson are remembered for the length of a batch.
+  #foundNetwork = 0;
+  #foundHigh = 0;
+  #foundLow = 0;
+  #found = NOWHERE;
+  #taughtNetwork = 0;
+  #taughtHigh = 0;
+  #taughtLow = 0;
+  #taught = NOWHERE;
+
   constructor(path: Path, networks: Networks, fdb: Fdb, vteps: Vteps, answerer: Answerer) {
     this.#path = path;
     this.#networks = networks;
@@ -42,6 +52,7 @@ export class Bridge {
     const path = this.#path;
     const { pool } = path;
     const { bytes, offset, length } = pool;
+    this.#forget();
     for (let i = 0; i < frames.count; i++) {
       const packet = frames.packets[i]!;
       const at = offset[packet]!;
@@ -72,7 +83,7 @@ export class Bridge {
       }
 
       // 3. To one: the forwarding database knows where.
-      const target = this.#fdb.find(network.index, ethernet.macHigh(bytes, at), ethernet.macLow(bytes, at));
+      const target = this.#find(network, at);
       if (target === NOWHERE) {
         if (network.floodUnknown) this.#flood(packet, network, local, remote);
         else path.drop(packet, drop['unknown-unicast']);
@@ -90,6 +101,7 @@ export class Bridge {
     const path = this.#path;
     const { pool } = path;
     const { bytes, offset } = pool;
+    this.#forget();
     for (let i = 0; i < frames.count; i++) {
       const packet = frames.packets[i]!;
       const at = offset[packet]!;
@@ -107,7 +119,7 @@ export class Bridge {
       // 2. To the local port that has the address; to all of them when nobody is known to have it. Never back out.
       pool.port[packet] = -1;
       if (!ethernet.isMulticast(bytes, at)) {
-        const target = this.#fdb.find(network.index, ethernet.macHigh(bytes, at), ethernet.macLow(bytes, at));
+        const target = this.#find(network, at);
         if (target !== NOWHERE) {
           if (isLocal(target)) this.#toLocal(packet, -1, indexOf(target), local);
           else path.drop(packet, drop['not-here']);
@@ -119,12 +131,41 @@ export class Bridge {
     frames.count = 0;
   }
 
+  #forget(): void {
+    this.#foundNetwork = 0;
+    this.#taughtNetwork = 0;
+  }
+
+  /** Target of the frame at `at`, or NOWHERE. */
+  #find(network: Network, at: number): number {
+    const { bytes } = this.#path.pool;
+    const high = ethernet.macHigh(bytes, at);
+    const low = ethernet.macLow(bytes, at);
+    if (network.index === this.#foundNetwork && low === this.#foundLow && high === this.#foundHigh) {
+      return this.#found;
+    }
+    this.#foundNetwork = network.index;
+    this.#foundHigh = high;
+    this.#foundLow = low;
+    this.#found = this.#fdb.find(network.index, high, low);
+    return this.#found;
+  }
+
   #learn(network: Network, at: number, target: number): void {
     const { bytes } = this.#path.pool;
     const high = ethernet.macHigh(bytes, at + ethernet.SOURCE);
     const low = ethernet.macLow(bytes, at + ethernet.SOURCE);
-    if (this.#fdb.learn(network.index, high, low, target, this.nowSeconds))
-      this.#path.counters.add('learned');
+    const same =
+      network.index === this.#taughtNetwork && low === this.#taughtLow && high === this.#taughtHigh;
+    if (same && target === this.#taught) return;
+    this.#taughtNetwork = network.index;
+    this.#taughtHigh = high;
+    this.#taughtLow = low;
+    this.#taught = target;
+    if (!this.#fdb.learn(network.index, high, low, target, this.nowSeconds)) return;
+    this.#path.counters.add('learned');
+    // What was just learned may be what was looked up before in vain.
+    this.#foundNetwork = 0;
   }
 
   #toLocal(packet: number, from: number, to: number, local: Batch): void {
