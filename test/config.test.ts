@@ -33,7 +33,7 @@ test('the shortest configuration has an address and every default', (t) => {
       bundle: true,
       coalesce: true,
     },
-    engine: { count: 1, slots: 256, spinMicros: 0, batch: 64 },
+    engine: { count: 1, slots: 256, spinMicros: 50, batch: 64 },
     tables: { fdb: 131072, neighbours: 262144, networks: 4096, endpoints: 4096, vteps: 4096 },
     networks: [],
   });

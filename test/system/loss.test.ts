@@ -6,6 +6,7 @@ import { Plane } from './world/plane.js';
 import { awaitWord, spawnProgram, stopProgram } from './world/programs.js';
 import { blue, CABLE, type Family, OVERHEAD, PORT, type Site, workload } from './world/sites.js';
 import { bodiesBothWays, reaches } from './world/traffic.js';
+import { segmentWire } from './world/wire.js';
 
 const RELAY = 9;
 const at = (family: Family, side: number, number: number) =>
@@ -38,7 +39,7 @@ const rows: { family: Family; peer: 'a data plane' | 'the kernel'; device: 'tunn
 for (const [seed, { family, peer, device }] of rows.entries()) {
   labTest(
     `over a lossy, reordering IPv${family} underlay bodies in both directions at once arrive whole, ${device} device to ${peer}`,
-    ['bridge', 'ping'],
+    ['bridge', 'ping', 'ethtool'],
     async (t, lab) => {
       const mtu = 1500 + OVERHEAD[family];
       const [a, b, { host }] = await apart(lab, family, mtu);
@@ -63,6 +64,9 @@ for (const [seed, { family, peer, device }] of rows.entries()) {
           networks: [blue([wb], [{ workload: wa, vtep: far }])],
         });
       }
+      // The relay is a program, to which a veth pair hands inner checksums that a real wire never carries unfinished:
+      // a data plane at the other end copes with them, the kernel doesn't.
+      if (peer === 'the kernel' && device === 'tunnel') await segmentWire([a.host, b.host]);
       t.true(await reaches(wa, wb, { family: 6, count: 3 }));
       t.deepEqual(await bodiesBothWays(wa, wb, 16, { family: 4 }), [true, true], 'SHA-256');
       t.deepEqual(await bodiesBothWays(wa, wb, 16, { family: 6 }), [true, true], 'SHA-256');

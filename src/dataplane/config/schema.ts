@@ -138,7 +138,7 @@ const offload = z.strictObject(
 const engine = z.strictObject({
   count: whole(1, 64).default(1),
   slots: whole(32, 16384).default(256),
-  spinMicros: whole(0, 1000).default(0),
+  spinMicros: whole(0, 1000).default(50),
   batch: whole(1, 1024).default(64),
 });
 

@@ -37,6 +37,7 @@ export interface Engine {
   readonly count: number;
   /** packet slots of an engine's pool */
   readonly slots: number;
+  /** among lone packets: how long to poll for the next one before sleeping, letting whoever is runnable go first */
   readonly spinMicros: number;
   /** packets per receive */
   readonly batch: number;

@@ -2,6 +2,7 @@
  * What the bridge answers in a workload's or host's stead: ARP requests (RFC 826) and neighbour solicitations
  * (RFC 4861 §7.2) out of the neighbour table, and packets too big for the path (RFC 1191, RFC 4443 §3.2).
  */
+import type { Batch } from '../core/batch.js';
 import { drop } from '../core/drops.js';
 import type { Path } from '../core/path.js';
 import { CHECKSUM_UNFINISHED, NO_PACKET } from '../core/pool.js';
@@ -95,16 +96,16 @@ export class Answerer {
   }
 
   /**
-   * A new packet for the sender's port that says how much fits; NO_PACKET when none may or can be sent.
+   * Ends a packet that is too big. A new one for its sender's port, appended to `local`, says how much fits, where such may be sent.
    * @param largest bytes of the longest frame that would have fitted
    */
-  tooBig(packet: number, largest: number): number {
+  tooBig(packet: number, largest: number, local: Batch): void {
     const path = this.#path;
     const { pool } = path;
     const answer = pool.take();
     if (answer === NO_PACKET) {
-      path.counters.drop(drop['no-packet']);
-      return NO_PACKET;
+      path.drop(packet, drop['no-packet']);
+      return;
     }
     const { bytes } = pool;
     const at = pool.offset[packet]!;
@@ -120,13 +121,15 @@ export class Answerer {
     }
     if (length === 0) {
       pool.free(answer);
-      return NO_PACKET;
+      path.drop(packet, drop['too-big-not-ip']);
+      return;
     }
     pool.length[answer] = length;
     pool.port[answer] = pool.port[packet]!;
     pool.network[answer] = pool.network[packet]!;
+    local.push(answer);
     path.counters.add('tooBigAnswered');
     if (pool.trace[packet] !== 0) path.tracer.note(packet, hop['bridge.answer'], 2);
-    return answer;
+    path.drop(packet, drop['too-big']);
   }
 }

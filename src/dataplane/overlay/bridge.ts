@@ -189,18 +189,11 @@ export class Bridge {
     if (onWire(pool, packet) > largest) {
       const ip = fragmentable(path, packet);
       if (ip >= 0) fragment(path, packet, ip, largest, remote);
-      else this.#tooBig(packet, largest, local);
+      else this.#answerer.tooBig(packet, largest, local);
       return;
     }
     if (pool.trace[packet] !== 0) path.tracer.note(packet, hop['bridge.remote'], vtep);
     remote.push(packet);
-  }
-
-  #tooBig(packet: number, largest: number, local: Batch): void {
-    const path = this.#path;
-    const answer = this.#answerer.tooBig(packet, largest);
-    if (answer !== NO_PACKET) local.push(answer);
-    path.drop(packet, answer === NO_PACKET ? drop['too-big-not-ip'] : drop['too-big']);
   }
 
   /** Head-end replication: a copy to each other local port and each VTEP of the network, the packet itself to the last. */

@@ -39,7 +39,9 @@ export function fragment(path: Path, packet: number, ip: number, largest: number
   const part = (largest - headers) & ~7;
   const field = ipv4.fragment(bytes, ip);
   const before = out.count;
-  for (let from = payload; from < end; from += part) {
+  // At least one: a packet may be all header, and its frame too long by what is padded behind.
+  let from = payload;
+  do {
     const piece = part > 0 ? pool.take() : NO_PACKET;
     if (piece === NO_PACKET) {
       while (out.count > before) pool.free(out.packets[--out.count]!);
@@ -64,7 +66,8 @@ export function fragment(path: Path, packet: number, ip: number, largest: number
     ipv4.writeChecksum(bytes, header, 0);
     ipv4.writeChecksum(bytes, header, ipv4.headerChecksum(bytes, header));
     out.push(piece);
-  }
+    from += size;
+  } while (from < end);
   pool.free(packet);
 }
 
