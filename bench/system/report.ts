@@ -76,9 +76,11 @@ function wireTable(wire: Wire, samples: readonly Sample[]): string {
   return `${WIRE_TITLES[wire]}\n\n${table([['', 'unit', ...sides], ...figures], 2)}`;
 }
 
+/** All against the kernel, and whatever has a goal. */
 function ratioTable(found: readonly Line[]): string {
   const rows = found
-    .filter((line) => line.row !== 'retransmits' && line.row !== 'own-cpu' && line.row !== 'wire-size')
+    .filter(({ row }) => row !== 'retransmits' && row !== 'own-cpu' && row !== 'wire-size')
+    .filter(({ peer, met }) => peer.startsWith('kernel') || met !== undefined)
     .map((line) => {
       const goal = goalOf(line.wire, line.row, line.device, line.peer);
       const title = `${ROWS[line.row].title.replace(/^… /, '')}${line.wire === 'whole' ? '' : `, wire ${line.wire}`}`;
