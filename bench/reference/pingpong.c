@@ -7,7 +7,7 @@
 #include <unistd.h>
 #include "udp.h"
 
-enum { MAX_BYTES = 65000, MAX_SAMPLES = 4 << 20, WARM_UP = 200 };
+enum { MAX_BYTES = 65000, MAX_SAMPLES = 4 << 20, WARM_UP = 200, WARM_UP_MS = 200 };
 
 static struct {
   const char *address, *port;
@@ -51,7 +51,7 @@ static int ask(void) {
       if (echoed == number) break; // an older one is an answer that came too late
     }
     if (got < 0) lost++;
-    else if (asked >= WARM_UP) samples[count++] = nanoseconds() - before;
+    else if (asked >= WARM_UP || before - started > WARM_UP_MS * 1000000ul) samples[count++] = nanoseconds() - before;
     if (options.pause) usleep(options.pause);
   }
   qsort(samples, count, sizeof *samples, by_value);

@@ -58,6 +58,7 @@ export async function prepareWire(side: Side, wire: Wire): Promise<string | unde
   await setWire(side, wire);
   const largest = await largestPacket(side);
   if (largest === undefined) return `${side.name}: not verified (needs tcpdump and iperf3)`;
+  if (largest === 0) return `${side.name}: not seen by tcpdump`;
   if (wire !== 'whole' && largest > UNDERLAY_MTU + 14)
     throw new Error(`${side.name}: a packet of ${largest} bytes on a wire that should be segmented`);
   return `${side.name}: ${largest.toLocaleString('en-US')} bytes`;

@@ -46,7 +46,7 @@ export async function buildOpenVswitch(lab: Lab, type: 'system' | 'afxdp'): Prom
   const processes: number[] = [];
   for (const [i, end] of ENDS.entries())
     processes.push(await buildEnd(lab, hosts[i]!, workloads[i]!, end, type));
-  const name = type === 'afxdp' ? 'open vswitch, af_xdp' : 'open vswitch, tap';
+  const name = type === 'afxdp' ? 'open vswitch af_xdp' : 'open vswitch tap';
   return { ...sideOf(name, hosts, workloads), processes, ...(type === 'afxdp' && { polls: true as const }) };
 }
 
@@ -56,6 +56,9 @@ async function buildEnd(lab: Lab, host: Host, workload: Host, end: End, type: st
   await workload.run('ethtool', ['-K', 'eth0', 'tx', 'off', 'tso', 'off', 'gso', 'off']);
   for (const name of ['tx', 'tso', 'gso']) await host.run('ethtool', ['-K', UNDERLAY_INTERFACE, name, 'off']);
   const { pid, configure } = await start(host);
+  // Polling threads are pinned to cores: one core for each host's, not the same for both.
+  const cores = [...ENDS].indexOf(end) + 1;
+  if (type === 'afxdp') await configure('set', 'open', '.', `other_config:pmd-cpu-mask=${cores}`);
   const userSpace = ['datapath_type=netdev'];
   const kind = type === 'afxdp' ? ['--', 'set', 'interface', port, 'type=afxdp'] : [];
   const underKind = type === 'afxdp' ? ['--', 'set', 'interface', UNDERLAY_INTERFACE, 'type=afxdp'] : [];

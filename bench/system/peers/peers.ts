@@ -21,8 +21,8 @@ function needing(tools: string[], packages: string, build: Build): Build {
 const OVS = ['ovs-vswitchd', 'ovsdb-server', 'ovs-vsctl'];
 
 export const PEERS: ReadonlyMap<string, Build> = new Map([
-  ['open vswitch, tap', needing(OVS, 'openvswitch-switch', (lab) => buildOpenVswitch(lab, 'system'))],
-  ['open vswitch, af_xdp', needing(OVS, 'openvswitch-switch', (lab) => buildOpenVswitch(lab, 'afxdp'))],
+  ['open vswitch tap', needing(OVS, 'openvswitch-switch', (lab) => buildOpenVswitch(lab, 'system'))],
+  ['open vswitch af_xdp', needing(OVS, 'openvswitch-switch', (lab) => buildOpenVswitch(lab, 'afxdp'))],
   ['nebula', needing(['nebula', 'nebula-cert'], 'nebula', buildNebula)],
   ['wireguard-go', needing(['wireguard-go', 'wg'], 'wireguard-go wireguard-tools', buildWireguard)],
 ]);
