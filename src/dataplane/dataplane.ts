@@ -170,6 +170,7 @@ class HostDataplane implements Dataplane {
       const now = nowSeconds();
       shared.tables.fdb.sweep((entry) => now - entry.seenSeconds > (ages.get(entry.network) ?? 0));
     }
+    await applier.closeForsaken();
     if (applier.lost.size > 0) await applier.reopenLost();
     if (config.underlay.mtu !== null) return;
     const mtu = carrier.interfaceMtu();

@@ -110,6 +110,20 @@ export class Applier {
     };
   }
 
+  /** Lets go of interfaces whose namespace was deleted, so that it can end. */
+  async closeForsaken(): Promise<void> {
+    const forsaken = [...this.endpoints].filter(
+      ([key, open]) => !this.lost.has(key) && this.#carrier.isForsaken(open),
+    );
+    if (forsaken.length === 0) return;
+    await this.#carrier.perform({ detach: forsaken.map(([, open]) => open) });
+    for (const [key, open] of forsaken) {
+      this.#carrier.closeEndpoint(open);
+      this.lost.add(key);
+      this.#logger.warn({ endpoint: key }, 'a namespace is gone; its interface is tried again each second');
+    }
+  }
+
   /** Tries those whose interface is gone. */
   async reopenLost(): Promise<void> {
     for (const key of this.lost) {

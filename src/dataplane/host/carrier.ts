@@ -63,7 +63,10 @@ export interface Carrier {
   openEndpoint(endpoint: Endpoint, network: string, port: number, mtu: number): OpenEndpoint;
   /** Another MAC, addresses, routes or MTU for an open interface. Throws ApplyError. */
   changeEndpoint(open: OpenEndpoint, endpoint: Endpoint, mtu: number): void;
+  /** Closing twice is fine. */
   closeEndpoint(open: OpenEndpoint): void;
+  /** Whether the workload's namespace is gone, or another one has its name. */
+  isForsaken(open: OpenEndpoint): boolean;
   perform(change: Change): Promise<void>;
   /** VTEPs were added or removed. */
   vtepsChanged(): void;

@@ -1,5 +1,5 @@
 /** Opens, changes and closes the workloads' interfaces: a TAP in the workload's namespace, configured over rtnetlink. */
-import { existsSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { type Config, type Endpoint, netnsPath } from '../config.js';
 import { ApplyError, type Logger } from '../face.js';
 import { need } from '../io/native.js';
@@ -14,8 +14,10 @@ import type { OpenEndpoint } from './carrier.js';
 const SEND_BUFFER_BYTES = 16 << 20;
 
 export interface OpenTap extends OpenEndpoint {
-  /** one queue an engine */
-  readonly fds: readonly number[];
+  /** one queue an engine; empty once it is closed */
+  readonly fds: number[];
+  /** device and inode of the namespace that it was opened in */
+  readonly place: string;
   /** index of the interface in its namespace */
   readonly link: number;
   offloads: TapOffloads;
@@ -40,7 +42,8 @@ export function openTap(
   logger: Logger,
 ): OpenTap {
   const netns = netnsPath(endpoint.netns);
-  if (!existsSync(netns)) {
+  const place = placeOf(netns);
+  if (place === undefined) {
     throw new ApplyError(`${named(endpoint)}: there is no network namespace ${netns}; create it first`);
   }
   const fds: number[] = [];
@@ -58,7 +61,7 @@ export function openTap(
       for (const address of endpoint.addresses) addAddress(netns, link, address);
       setLink(netns, link, { up: true });
       for (const { to, via } of endpoint.routes) addRoute(netns, { to, via, index: link });
-      return { endpoint, network, port, mtu, fds, link, offloads };
+      return { endpoint, network, port, mtu, fds, place, link, offloads };
     },
     () => {
       for (const fd of fds) need().close(fd);
@@ -97,7 +100,20 @@ export function changeTap(open: OpenTap, endpoint: Endpoint, mtu: number): void 
 }
 
 export function closeTap(open: OpenTap): void {
-  for (const fd of open.fds) need().close(fd);
+  for (const fd of open.fds.splice(0)) need().close(fd);
+}
+
+/**
+ * Whether the endpoint's namespace was deleted, or is another one now. Its kernel object lives on as long as the
+ * TAP is open, so the device itself never tells.
+ */
+export function isForsaken(open: OpenTap): boolean {
+  return placeOf(netnsPath(open.endpoint.netns)) !== open.place;
+}
+
+function placeOf(netns: string): string | undefined {
+  const stat = statSync(netns, { throwIfNoEntry: false });
+  return stat && `${stat.dev} ${stat.ino}`;
 }
 
 /** A kernel without USO (before 6.2) refuses its bits: then the interface does without. */

@@ -6,7 +6,7 @@ import { linkByIndex } from '../io/rtnetlink/link.js';
 import { type TapOffloads, tapOffloadBits } from '../io/tap.js';
 import type { Notice, Order } from '../orders.js';
 import type { Carrier, CarrierEvents, Change, OpenEndpoint, Shared } from './carrier.js';
-import { changeTap, closeTap, type OpenTap, openTap, wantedOffloads } from './endpoints.js';
+import { changeTap, closeTap, isForsaken, type OpenTap, openTap, wantedOffloads } from './endpoints.js';
 import { Engines } from './engines.js';
 import { type OpenUnderlay, openUnderlay } from './underlay.js';
 import { VtepKeeper } from './vtep-keeper.js';
@@ -110,6 +110,10 @@ export class NativeCarrier implements Carrier {
     closeTap(open as OpenTap);
   }
 
+  isForsaken(open: OpenEndpoint): boolean {
+    return isForsaken(open as OpenTap);
+  }
+
   perform(change: Change): Promise<void> {
     return this.#threads.order((engine) => ordersOf(change, engine));
   }
@@ -170,9 +174,9 @@ export class NativeCarrier implements Carrier {
 function ordersOf(change: Change, engine: number): Order[] {
   return [
     ...(change.detach ?? []).map(({ port }): Order => ({ kind: 'detach', port })),
-    ...((change.attach ?? []) as readonly OpenTap[]).map(
-      ({ port, fds, offloads }): Order => ({ kind: 'attach', port, fd: fds[engine]!, offloads }),
-    ),
+    ...((change.attach ?? []) as readonly OpenTap[])
+      .filter(({ fds }) => fds.length > 0)
+      .map(({ port, fds, offloads }): Order => ({ kind: 'attach', port, fd: fds[engine]!, offloads })),
     ...(change.gone ?? []).map((index): Order => ({ kind: 'network-gone', index })),
     ...(change.networks ?? []).map((network): Order => ({ kind: 'network', network })),
   ];

@@ -111,6 +111,10 @@ export class PortableCarrier implements Carrier {
     (open as OpenDevice).device.close();
   }
 
+  isForsaken(): boolean {
+    return false;
+  }
+
   async perform({ attach = [], detach = [], networks = [], gone = [] }: Change): Promise<void> {
     for (const { port } of detach) this.#engine.detach(port);
     for (const open of attach) this.#engine.attach(open.port, (open as OpenDevice).device);
