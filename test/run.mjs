@@ -1,5 +1,5 @@
 // npm test: lint, unit tests, system tests, one after the other, and one closing line with the sum of it all.
-// Arguments name steps (lint unit system sanitize smoke); none: the first three. Expects that all is built.
+// Arguments name steps (lint unit system sanitize fuzz smoke); none: the first three. Expects that all is built.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { stripVTControlCharacters } from 'node:util';
@@ -26,6 +26,10 @@ const STEPS = {
     const built = await check('sanitizer build', 'make', ['-s', '-C', 'native', 'asan']);
     return built.failed > 0 ? built : tests('sanitize', ['--config', 'test/sanitize.ava.js'], sanitizer());
   },
+  fuzz: () =>
+    tests('fuzz', ['dist/test/fuzz/fuzz.test.js', '--timeout=2h'], {
+      VIADUCT_FUZZ: process.env.VIADUCT_FUZZ ?? '10000000',
+    }),
   smoke: () => tests(`smoke, Node ${process.version}`, ['dist/test/smoke/**']),
 };
 
