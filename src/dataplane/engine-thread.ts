@@ -19,6 +19,7 @@ import { UdpUnderlay } from './io/udp.js';
 import type { EngineBirth, Notice, Order, Orders, UnderlaySpec } from './orders.js';
 import { Fdb } from './overlay/fdb.js';
 import { Neighbours } from './overlay/neighbour.js';
+import { warmUp } from './warm-up.js';
 
 /** Tags of what is waited for: orders, the tunnel TAP, the kernel's word of changes on the host, sockets, ports. */
 const WAKE = 0;
@@ -195,6 +196,7 @@ class EngineThread {
       port,
       path: this.#engine.path,
       native: this.#native,
+      calls: this.#addon,
       posted: this.#posted,
       segmenter: this.#segmenter,
       coalescer: this.#coalescer,
@@ -221,6 +223,7 @@ class EngineThread {
     const common = {
       path: this.#engine.path,
       native: this.#native,
+      calls: this.#addon,
       posted: this.#posted,
       vteps: this.#vteps,
       bundler: this.#bundler,
@@ -278,4 +281,5 @@ class EngineThread {
   }
 }
 
+warmUp();
 new EngineThread(workerData as EngineBirth).run();

@@ -153,6 +153,9 @@ export interface Addon {
   ethtool(netns: string, name: string, command: number, value: number): number;
 }
 
+/** The calls that move packets; a device takes them from whoever gives them, which is the addon but while warming up. */
+export type PacketCalls = Pick<Addon, 'tapReceive' | 'tapTransmit' | 'udpReceive' | 'udpTransmit'>;
+
 const require = createRequire(import.meta.url);
 
 /** dist/src/dataplane/io/native.js → native/build/viaduct.node; VIADUCT_ADDON names another build (the sanitizer's). */

@@ -17,7 +17,7 @@ import {
 import { hop } from '../core/tracer.js';
 import type { Device } from './device.js';
 import { tapDrop } from './errno.js';
-import { type Addon, type NativePool, need } from './native.js';
+import type { NativePool, PacketCalls } from './native.js';
 import type { CoalesceOptions, Coalescer } from './offload/coalesce.js';
 import { finishChecksum } from './offload/finish-checksum.js';
 import type { Segmenter } from './offload/segment.js';
@@ -60,7 +60,7 @@ export class Tap implements Device {
   readonly #port: number;
   readonly #path: Path;
   readonly #native: NativePool;
-  readonly #addon: Addon;
+  readonly #addon: PacketCalls;
   readonly #posted: Posted;
   readonly #segmenter: Segmenter;
   readonly #coalescer: Coalescer;
@@ -77,6 +77,7 @@ export class Tap implements Device {
     port: number;
     path: Path;
     native: NativePool;
+    calls: PacketCalls;
     posted: Posted;
     segmenter: Segmenter;
     coalescer: Coalescer;
@@ -90,7 +91,7 @@ export class Tap implements Device {
     this.#port = options.port;
     this.#path = path;
     this.#native = options.native;
-    this.#addon = need();
+    this.#addon = options.calls;
     this.#posted = options.posted;
     this.#segmenter = options.segmenter;
     this.#coalescer = options.coalescer;

@@ -24,7 +24,7 @@ import * as udp from '../wire/udp.js';
 import * as vxlan from '../wire/vxlan.js';
 import type { Underlay } from './device.js';
 import { EBADFD, EINVAL } from './errno.js';
-import { type Addon, type NativePool, need } from './native.js';
+import type { NativePool, PacketCalls } from './native.js';
 import type { Bundler } from './offload/bundle.js';
 import { finishChecksum } from './offload/finish-checksum.js';
 import { sumOf } from './offload/sum.js';
@@ -55,7 +55,7 @@ export class TunnelUnderlay implements Underlay {
   failedErrno = 0;
   readonly #path: Path;
   readonly #native: NativePool;
-  readonly #addon: Addon;
+  readonly #addon: PacketCalls;
   readonly #posted: Posted;
   readonly #vteps: Vteps;
   readonly #bundler: Bundler;
@@ -72,6 +72,7 @@ export class TunnelUnderlay implements Underlay {
     udp: UdpUnderlay;
     path: Path;
     native: NativePool;
+    calls: PacketCalls;
     posted: Posted;
     vteps: Vteps;
     bundler: Bundler;
@@ -84,7 +85,7 @@ export class TunnelUnderlay implements Underlay {
     this.udp = options.udp;
     this.#path = options.path;
     this.#native = options.native;
-    this.#addon = need();
+    this.#addon = options.calls;
     this.#posted = options.posted;
     this.#vteps = options.vteps;
     this.#bundler = options.bundler;

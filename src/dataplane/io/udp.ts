@@ -14,7 +14,7 @@ import type { Vteps } from '../core/vteps.js';
 import * as vxlan from '../wire/vxlan.js';
 import type { Underlay } from './device.js';
 import { datagramDrop, EINVAL, EIO } from './errno.js';
-import { type Addon, type NativePool, need } from './native.js';
+import type { NativePool, PacketCalls } from './native.js';
 import type { Bundler } from './offload/bundle.js';
 import { finishChecksum } from './offload/finish-checksum.js';
 import type { Segmenter } from './offload/segment.js';
@@ -41,7 +41,7 @@ export class UdpUnderlay implements Underlay {
   readonly sockets: UdpSockets;
   readonly #path: Path;
   readonly #native: NativePool;
-  readonly #addon: Addon;
+  readonly #addon: PacketCalls;
   readonly #posted: Posted;
   readonly #vteps: Vteps;
   readonly #segmenter: Segmenter;
@@ -62,6 +62,7 @@ export class UdpUnderlay implements Underlay {
     sockets: UdpSockets;
     path: Path;
     native: NativePool;
+    calls: PacketCalls;
     posted: Posted;
     vteps: Vteps;
     segmenter: Segmenter;
@@ -77,7 +78,7 @@ export class UdpUnderlay implements Underlay {
     this.sockets = options.sockets;
     this.#path = options.path;
     this.#native = options.native;
-    this.#addon = need();
+    this.#addon = options.calls;
     this.#posted = options.posted;
     this.#vteps = options.vteps;
     this.#segmenter = options.segmenter;
