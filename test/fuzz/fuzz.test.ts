@@ -75,8 +75,8 @@ function spoil(
 
 class Twins {
   readonly #t: ExecutionContext;
-  readonly one = new Target(0xa5);
-  readonly other = new Target(0x5a);
+  readonly one = new Target(0);
+  readonly other = new Target(0xff);
   #runs = 0;
 
   constructor(t: ExecutionContext) {

@@ -18,6 +18,7 @@ import {
   SLOT_BYTES,
   VIRTIO_BYTES,
 } from '../../src/dataplane/core/pool.js';
+import { Random } from '../../src/dataplane/core/random.js';
 import { Vteps } from '../../src/dataplane/core/vteps.js';
 import { Engine } from '../../src/dataplane/engine.js';
 import type { Device, Underlay } from '../../src/dataplane/io/device.js';
@@ -69,8 +70,8 @@ export class Target {
   readonly pool = new Pool(SLOTS, PACKETS);
   readonly engine: Engine;
   readonly counters = new Counters(PORTS, 8);
-  readonly #filler: number;
-  readonly #expected: Buffer;
+  /** What a slot holds that nobody uses. */
+  readonly #filler: Buffer;
   readonly #guards: number[] = [];
   readonly #fdb: Fdb;
   readonly #vteps: Vteps;
@@ -81,11 +82,12 @@ export class Target {
   left = 0;
   now = 0;
 
-  constructor(filler: number) {
+  /** @param flip for a twin whose memory has no bit in common: 0xff */
+  constructor(flip: number) {
     const { pool, counters } = this;
-    this.#filler = filler;
-    this.#expected = Buffer.alloc(SLOT_BYTES, filler);
-    pool.bytes.fill(filler);
+    const random = new Random(1);
+    this.#filler = Buffer.from(Array.from({ length: SLOT_BYTES }, () => random.below(256) ^ flip));
+    this.refill();
     const all = Array.from({ length: SLOTS }, () => pool.take());
     for (const packet of all) {
       if (pool.slot[packet]! % 2 === 0) this.#guards.push(packet);
@@ -166,7 +168,7 @@ export class Target {
   /** All memory filled anew, and every guard looked at. */
   refill(): string {
     const fault = this.#guardsTouched(SLOT_BYTES);
-    this.pool.bytes.fill(this.#filler);
+    for (let at = 0; at < this.pool.bytes.length; at += SLOT_BYTES) this.pool.bytes.set(this.#filler, at);
     return fault;
   }
 
@@ -225,7 +227,7 @@ export class Target {
     const packet = pool.take(at);
     if (packet === NO_PACKET) return false;
     const slot = pool.slotStart(packet);
-    pool.bytes.fill(this.#filler, slot, slot + FRAME_AT + MOST_BYTES + GUARDED);
+    pool.bytes.set(this.#filler.subarray(0, FRAME_AT + MOST_BYTES + GUARDED), slot);
     pool.bytes.set(bytes.subarray(0, length), pool.offset[packet]!);
     pool.length[packet] = length;
     const record = packet * VIRTIO_BYTES;
@@ -258,13 +260,14 @@ export class Target {
 
   #guardsTouched(bytes: number): string {
     const { pool } = this;
+    const filler = this.#filler;
     for (const packet of this.#guards) {
-      const at = pool.slotStart(packet);
-      const head = pool.bytes.subarray(at, at + bytes);
-      const tail = pool.bytes.subarray(at + SLOT_BYTES - bytes, at + SLOT_BYTES);
-      const expected = this.#expected.subarray(0, bytes);
-      if (expected.compare(head) !== 0 || expected.compare(tail) !== 0)
+      const from = pool.slotStart(packet);
+      const to = from + SLOT_BYTES;
+      const same = filler.compare(pool.bytes, from, from + bytes, 0, bytes) === 0;
+      if (!same || filler.compare(pool.bytes, to - bytes, to, SLOT_BYTES - bytes) !== 0) {
         return `guard ${packet} was written to`;
+      }
     }
     return '';
   }
@@ -401,6 +404,7 @@ class FuzzUnderlay implements Underlay {
     this.#tools.bundler.bundle(ready, 64, 65_507);
     for (let i = 0; i < ready.count; i++) {
       const packet = ready.packets[i]!;
+      this.#target.note(pool.flow[packet]!, pool.bundle[packet]!);
       this.#target.logPacket(100 + pool.vtep[packet]!, packet, 0);
     }
     ready.release(pool);
@@ -411,7 +415,8 @@ class FuzzUnderlay implements Underlay {
   #tunnel({ pool }: Path, packet: number, vtep: number): void {
     const family = this.#vteps.family(vtep);
     const outerAt = this.#vteps.outerAt(vtep);
-    outer.write(pool, packet, this.#vteps.rows, outerAt, family, 50_000, pool.length[packet]!);
+    const port = 49_152 + (pool.flow[packet]! & 0x3fff);
+    outer.write(pool, packet, this.#vteps.rows, outerAt, family, port, pool.length[packet]!);
     virtio.writeTunnelHeader(pool, packet, family === 4 ? 50 : 70, family === 6);
     if ((pool.offload[packet]! & CHECKSUM_UNFINISHED) !== 0)
       this.#target.note(-2, pool.checksumStart[packet]!);
