@@ -101,9 +101,11 @@ export class Engine {
     if (tracer.active) {
       for (let i = 0; i < received.count; i++) tracer.match(received.packets[i]!, hop['tap.receive'], port);
     }
-    this.#bridge.forward(received, this.#local, this.#remote);
-    if (this.#remote.count > 0) this.#sendRemote();
-    if (this.#local.count > 0) this.#sendLocal();
+    do {
+      this.#bridge.forward(received, this.#local, this.#remote);
+      if (this.#remote.count > 0) this.#sendRemote();
+      if (this.#local.count > 0) this.#sendLocal();
+    } while (received.count > 0);
     return count;
   }
 
@@ -115,8 +117,10 @@ export class Engine {
     if (count === 0) return 0;
     this.path.counters.add('rxPackets', received.count);
     this.#decap.decap(received, this.#frames);
-    this.#bridge.deliver(this.#frames, this.#local);
-    if (this.#local.count > 0) this.#sendLocal();
+    do {
+      this.#bridge.deliver(this.#frames, this.#local);
+      if (this.#local.count > 0) this.#sendLocal();
+    } while (this.#frames.count > 0);
     return count;
   }
 

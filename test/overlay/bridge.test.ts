@@ -176,3 +176,23 @@ test('each packet of a batch goes its own way', (t) => {
   t.deepEqual(whither(overlay.outcome()), { local: [1, 1], remote: [near], drops: { 'bad-source-mac': 1 } });
   t.is(overlay.pool.allocated, 0);
 });
+
+test('a flood that finds too few packets waits until those before it have left, and then goes to everybody', (t) => {
+  const overlay = new Overlay(8);
+  const vteps = [overlay.vtep(2), overlay.vtep(3), overlay.vtep(4)];
+  overlay.network({ index: 1, ports: [0, 1], vteps });
+  const { pool, local, remote } = overlay;
+  const batch = new Batch(4);
+  for (let i = 0; i < 4; i++) {
+    const packet = overlay.put(plain(BROADCAST, mac(0)));
+    pool.port[packet] = 0;
+    batch.push(packet);
+  }
+  const everybody = { local: [1], remote: vteps, drops: {} };
+  for (const left of [3, 2, 1, 0]) {
+    overlay.bridge.forward(batch, local, remote);
+    t.is(batch.count, left);
+    t.deepEqual(whither(overlay.outcome()), everybody);
+  }
+  t.is(pool.allocated, 0);
+});

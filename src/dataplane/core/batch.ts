@@ -23,6 +23,12 @@ export class Batch {
     this.packets[this.count++] = packet;
   }
 
+  /** Drops the first `count` from the batch, which were put elsewhere. */
+  keepFrom(count: number): void {
+    this.packets.copyWithin(0, count, this.count);
+    this.count -= count;
+  }
+
   /** Frees every packet; for teardown and tests, where no drop is counted. */
   release(pool: Pool): void {
     for (let i = 0; i < this.count; i++) pool.free(this.packets[i]!);

@@ -4,7 +4,8 @@
  *     forward   frames that workloads sent → answered here, to local ports, or to VTEPs
  *     deliver   frames that came out of the tunnel → to local ports only (split horizon)
  *
- * Both run in the order of the numbered steps below.
+ * Both run in the order of the numbered steps below. A flood that finds too few free packets while others wait to
+ * leave stops either: what is left in `frames` is for another call, once those have left.
  */
 import type { Batch } from '../core/batch.js';
 import { drop } from '../core/drops.js';
@@ -52,9 +53,10 @@ export class Bridge {
     const path = this.#path;
     const { pool } = path;
     const { bytes, offset, length } = pool;
+    let done = 0;
     this.#forget();
-    for (let i = 0; i < frames.count; i++) {
-      const packet = frames.packets[i]!;
+    for (; done < frames.count; done++) {
+      const packet = frames.packets[done]!;
       const at = offset[packet]!;
       const port = pool.port[packet]!;
 
@@ -78,6 +80,7 @@ export class Bridge {
       // 2. To everybody: what can be answered from the neighbour table is, the rest is flooded.
       if (ethernet.isMulticast(bytes, at)) {
         if (this.#answerer.resolve(packet, network)) local.push(packet);
+        else if (this.#mustWait(network, local.count + remote.count)) break;
         else this.#flood(packet, network, local, remote);
         continue;
       }
@@ -85,15 +88,16 @@ export class Bridge {
       // 3. To one: the forwarding database knows where.
       const target = this.#find(network, at);
       if (target === NOWHERE) {
-        if (network.floodUnknown) this.#flood(packet, network, local, remote);
-        else path.drop(packet, drop['unknown-unicast']);
+        if (!network.floodUnknown) path.drop(packet, drop['unknown-unicast']);
+        else if (this.#mustWait(network, local.count + remote.count)) break;
+        else this.#flood(packet, network, local, remote);
       } else if (isLocal(target)) {
         this.#toLocal(packet, port, indexOf(target), local);
       } else {
         this.#toRemote(packet, network, indexOf(target), local, remote);
       }
     }
-    frames.count = 0;
+    frames.keepFrom(done);
   }
 
   /** Frames from VTEPs (`network` and `vtep` set by decap): each goes to `local` or is dropped. */
@@ -101,9 +105,10 @@ export class Bridge {
     const path = this.#path;
     const { pool } = path;
     const { bytes, offset } = pool;
+    let done = 0;
     this.#forget();
-    for (let i = 0; i < frames.count; i++) {
-      const packet = frames.packets[i]!;
+    for (; done < frames.count; done++) {
+      const packet = frames.packets[done]!;
       const at = offset[packet]!;
       const network = this.#networks.at(pool.network[packet]!)!;
 
@@ -126,9 +131,15 @@ export class Bridge {
           continue;
         }
       }
+      if (this.#mustWait(network, local.count)) break;
       this.#floodLocal(packet, network, -1, local, false);
     }
-    frames.count = 0;
+    frames.keepFrom(done);
+  }
+
+  /** Whether a flood should wait for `waiting` packets to leave, which gives it theirs to copy to. */
+  #mustWait({ vteps, ports }: Network, waiting: number): boolean {
+    return waiting > 0 && this.#path.pool.room < vteps.length + ports.length;
   }
 
   #forget(): void {
