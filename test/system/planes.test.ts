@@ -199,7 +199,9 @@ class Listener {
   readonly lines: string[] = [];
 
   private constructor(host: Host, filter: string) {
-    const options = ['-n', '-e', '-xx', '-l', '--immediate-mode', '-i', 'eth0', '-Q', 'in', '-Z', 'root'];
+    // A small snaplen, for in immediate mode each frame takes that much of the kernel's buffer.
+    const capture = ['-i', 'eth0', '-Q', 'in', '-s', '2048', '--immediate-mode', '-Z', 'root'];
+    const options = ['-n', '-e', '-xx', '-l', ...capture];
     this.#child = host.spawn('tcpdump', [...options, ...filter.split(' ')]);
   }
 

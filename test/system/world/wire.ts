@@ -5,6 +5,9 @@ import { type Host, run } from '../../../src/cli/lab/lab.js';
 import { scratch } from './plane.js';
 import { CABLE, PORT } from './sites.js';
 
+/** Takes a packet of the largest underlay whole. */
+const SNAPLEN = 9216;
+
 const FEATURES = ['tx', 'tso', 'gso', 'gro', 'tx-udp_tnl-segmentation', 'tx-udp-segmentation'];
 
 /** From now on the wire carries whole packets of its MTU with finished checksums, as a real one does. */
@@ -26,7 +29,9 @@ export class Capture {
   /** Captures on an interface from the time on at which this resolves. */
   static async start(host: Host, filter = '', device = CABLE): Promise<Capture> {
     const file = join(scratch, `${host.netns}-${device}.pcap`);
-    const args = ['-n', '-i', device, '-U', '-B', '32768', '--immediate-mode', '-Z', 'root', '-w', file];
+    // In immediate mode each frame takes the snaplen of the kernel's buffer.
+    const buffer = ['-s', String(SNAPLEN), '-B', '32768', '--immediate-mode'];
+    const args = ['-n', '-i', device, '-U', ...buffer, '-Z', 'root', '-w', file];
     const child = host.spawn('tcpdump', [...args, ...filter.split(' ').filter(Boolean)]);
     child.stdout?.resume();
     await new Promise<void>((resolve, reject) => {
