@@ -20,7 +20,7 @@ function agree(t: ExecutionContext, table: Table, model: Map<string, [value: num
   t.is(table.size, model.size);
   const held = Array.from(table.entries(), (at) => {
     const value = at + table.keyWords;
-    return `${table.words.slice(at, value)}: ${table.words[value]} ${table.words[value + 1]}`;
+    return `${table.words.slice(at, value)}: ${table.valueAt(at)} ${table.secondAt(at)}`;
   });
   const expected = Array.from(model, ([key, [value, second]]) => `${key}: ${value} ${second}`);
   t.deepEqual(held.sort(), expected.sort());
@@ -47,6 +47,7 @@ for (const keyWords of [2, 5] as const) {
           const found = find(table, key);
           if (found !== (known?.[0] ?? NOT_FOUND)) t.fail(`find ${key}: ${found}`);
           if (known !== undefined && table.second !== known[1]) t.fail(`find ${key}: second`);
+          if (keyWords === 2 && table.find2(key[0]!, key[1]!) !== found) t.fail(`find2 ${key}`);
         }
         if (i % 500 === 0) agree(t, table, model);
       }

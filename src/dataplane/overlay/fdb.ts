@@ -42,7 +42,7 @@ export class Fdb {
 
   /** The target, or NOWHERE. */
   find(network: number, macHigh: number, macLow: number): number {
-    return this.table.find((network << 16) | macHigh, macLow);
+    return this.table.find2((network << 16) | macHigh, macLow);
   }
 
   /** Control's entry. False when the table is full. */
@@ -63,17 +63,17 @@ export class Fdb {
     const k0 = (network << 16) | macHigh;
     const at = table.locate(k0, macLow);
     if (at >= 0) {
-      const known = table.words[at + 2]!;
+      const known = table.valueAt(at);
       if ((known & STATIC) !== 0) return false;
       if (known === target) {
-        if (table.words[at + 3] !== nowSeconds) table.words[at + 3] = nowSeconds;
+        if (table.secondAt(at) !== nowSeconds) table.stampSecond(at, nowSeconds);
         return false;
       }
     }
     if (!table.tryLock()) return false;
     // Control may have come first with an entry of its own.
     const now = table.locate(k0, macLow);
-    const free = now < 0 || (table.words[now + 2]! & STATIC) === 0;
+    const free = now < 0 || (table.valueAt(now) & STATIC) === 0;
     const learned = free && table.set(this.#at(network, macHigh, macLow), target, nowSeconds);
     table.unlock();
     return learned;
@@ -89,7 +89,7 @@ export class Fdb {
       this.table.locked(() => {
         const key = this.#at(entry.network, entry.macHigh, entry.macLow);
         const now = this.table.locate(key[0]!, key[1]!);
-        if (now < 0 || this.table.words[now + 2] !== entry.target) return;
+        if (now < 0 || this.table.valueAt(now) !== entry.target) return;
         this.table.removeAt(now);
         removed++;
       });
@@ -107,8 +107,8 @@ export class Fdb {
       network: words[at]! >>> 16,
       macHigh: words[at]! & 0xffff,
       macLow: words[at + 1]!,
-      target: words[at + 2]!,
-      seenSeconds: words[at + 3]!,
+      target: this.table.valueAt(at),
+      seenSeconds: this.table.secondAt(at),
     };
   }
 
