@@ -52,7 +52,7 @@ export class Bridge {
   forward(frames: Batch, local: Batch, remote: Batch): void {
     const path = this.#path;
     const { pool } = path;
-    const { bytes, offset, length } = pool;
+    const { bytes, view, offset, length } = pool;
     let done = 0;
     this.#forget();
     for (; done < frames.count; done++) {
@@ -70,7 +70,7 @@ export class Bridge {
         path.drop(packet, drop['port-not-attached']);
         continue;
       }
-      if (ethernet.isMulticast(bytes, at + ethernet.SOURCE) || ethernet.isZero(bytes, at + ethernet.SOURCE)) {
+      if (!canSend(view, at)) {
         path.drop(packet, drop['bad-source-mac']);
         continue;
       }
@@ -104,7 +104,7 @@ export class Bridge {
   deliver(frames: Batch, local: Batch): void {
     const path = this.#path;
     const { pool } = path;
-    const { bytes, offset } = pool;
+    const { bytes, view, offset } = pool;
     let done = 0;
     this.#forget();
     for (; done < frames.count; done++) {
@@ -113,7 +113,7 @@ export class Bridge {
       const network = this.#networks.at(pool.network[packet]!)!;
 
       // 1. A source that can be one; it is behind that VTEP.
-      if (ethernet.isMulticast(bytes, at + ethernet.SOURCE) || ethernet.isZero(bytes, at + ethernet.SOURCE)) {
+      if (!canSend(view, at)) {
         path.drop(packet, drop['bad-source-mac']);
         continue;
       }
@@ -149,9 +149,9 @@ export class Bridge {
 
   /** Target of the frame at `at`, or NOWHERE. */
   #find(network: Network, at: number): number {
-    const { bytes } = this.#path.pool;
-    const high = ethernet.macHigh(bytes, at);
-    const low = ethernet.macLow(bytes, at);
+    const { view } = this.#path.pool;
+    const high = ethernet.highOf(view, at);
+    const low = ethernet.lowOf(view, at);
     if (network.index === this.#foundNetwork && low === this.#foundLow && high === this.#foundHigh) {
       return this.#found;
     }
@@ -163,9 +163,9 @@ export class Bridge {
   }
 
   #learn(network: Network, at: number, target: number): void {
-    const { bytes } = this.#path.pool;
-    const high = ethernet.macHigh(bytes, at + ethernet.SOURCE);
-    const low = ethernet.macLow(bytes, at + ethernet.SOURCE);
+    const { view } = this.#path.pool;
+    const high = ethernet.highOf(view, at + ethernet.SOURCE);
+    const low = ethernet.lowOf(view, at + ethernet.SOURCE);
     const same =
       network.index === this.#taughtNetwork && low === this.#taughtLow && high === this.#taughtHigh;
     if (same && target === this.#taught) return;
@@ -269,4 +269,10 @@ function onWire(pool: Path['pool'], packet: number): number {
   return (pool.offload[packet]! & SEGMENT_ANY) !== 0
     ? pool.headerLength[packet]! + pool.segment[packet]!
     : pool.length[packet]!;
+}
+
+/** Whether the frame's source can be one: not a group's address, and not zero. */
+function canSend(view: DataView, at: number): boolean {
+  const high = ethernet.highOf(view, at + ethernet.SOURCE);
+  return (high & 0x0100) === 0 && (high | ethernet.lowOf(view, at + ethernet.SOURCE)) !== 0;
 }

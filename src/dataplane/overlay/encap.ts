@@ -18,12 +18,12 @@ export function encap(path: Path, networks: Networks, frames: Batch): void {
     const packet = frames.packets[i]!;
     // 1. The flow, for the source port.
     const at = offset[packet]!;
-    pool.flow[packet] = flow.hash(pool.bytes, at, at + length[packet]!);
+    pool.flow[packet] = flow.of(pool.view, pool.bytes, at, at + length[packet]!);
 
     // 2. The header. `network` was there a moment ago when the bridge sent the packet on; it can't have gone since.
     const network = networks.at(pool.network[packet]!)!;
     const header = at - vxlan.HEADER;
-    if (network.groupPolicy < 0) vxlan.write(pool.bytes, header, network.vni);
+    if (network.groupPolicy < 0) vxlan.writeTo(pool.view, header, network.vni);
     else vxlan.writeGroup(pool.bytes, header, network.vni, network.groupPolicy);
 
     // 3. The packet begins 8 bytes earlier.

@@ -54,6 +54,12 @@ export function write(bytes: Uint8Array, at: number, vni: number): void {
   bytes[at + 7] = 0;
 }
 
+/** The same through a DataView. */
+export function writeTo(view: DataView, at: number, vni: number): void {
+  view.setInt32(at, FLAG_I << 24);
+  view.setInt32(at + 4, vni << 8);
+}
+
 /** With a group policy id; `policyFlags` are FLAG_D and FLAG_A. */
 export function writeGroup(
   bytes: Uint8Array,
