@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Config, Network as NetworkConfig } from '../config.js';
 import { ApplyError, type Logger } from '../face.js';
 import type { Applied } from '../report.js';
-import { vtepText } from './addresses.js';
+import { vtepText, vtepWords } from './addresses.js';
 import type { Carrier, OpenEndpoint, Shared } from './carrier.js';
 import { endpointKey } from './endpoints.js';
 import {
@@ -46,12 +46,23 @@ export class Applier {
 
   async apply(config: Config): Promise<Difference> {
     const before = this.config;
-    if (before !== undefined) refuseImmutable(before, config);
-    if (before !== undefined && !sameUnderlay(before, config)) {
-      await this.#carrier.reopenUnderlay(before, config);
+    if (before === undefined) return this.#change(before, config);
+    refuseImmutable(before, config);
+    if (sameUnderlay(before, config)) return this.#change(before, config);
+    await this.#carrier.reopenUnderlay(before, config);
+    try {
+      return await this.#change(before, config);
+    } catch (error) {
+      await this.#carrier.reopenUnderlay(config, before).catch((fault: Error) => {
+        this.#logger.error({ error: fault.message }, 'the underlay could not be changed back');
+      });
+      throw error;
     }
+  }
 
+  async #change(before: Config | undefined, config: Config): Promise<Difference> {
     // 1. What can fail, with the way back: interfaces, then table entries. New ones come before any old one goes.
+    const vtepsBefore = new Set(this.#shared.tables.vteps.used());
     const endpoints = this.#openEndpoints(config);
     const next = new Map<string, NetworkState>();
     const changed: NetworkState[] = [];
@@ -67,6 +78,7 @@ export class Applier {
       }
     } catch (error) {
       this.#takeBack(endpoints, changed);
+      this.#takeBackVteps(config, vtepsBefore);
       throw error;
     }
 
@@ -79,7 +91,11 @@ export class Applier {
     await this.#carrier.perform({
       attach: endpoints.opened,
       detach: closing,
-      networks: changed.map(({ network }) => network),
+      networks: changed
+        .filter(
+          ({ config: { name }, network }) => !isDeepStrictEqual(network, this.networks.get(name)?.network),
+        )
+        .map(({ network }) => network),
       gone: gone.map(({ network }) => network.index),
     });
 
@@ -93,10 +109,13 @@ export class Applier {
     for (const each of closing) this.#carrier.closeEndpoint(each);
     for (const { endpoint } of [...closing, ...opened]) this.lost.delete(endpointKey(endpoint));
     const existed = this.networks.size - gone.length;
+    const unlearned = changed.filter(
+      ({ config: { name, learning } }) => !learning && this.networks.get(name)?.config.learning === true,
+    );
     replace(this.networks, next);
     replace(this.endpoints, endpoints.open);
     this.config = config;
-    this.#sweepNetworks(gone);
+    this.#sweepNetworks([...gone, ...unlearned]);
     if (before !== undefined) this.#forgetVteps(before, config);
     this.#carrier.vtepsChanged();
 
@@ -195,6 +214,13 @@ export class Applier {
     }
   }
 
+  /** VTEPs that were added for a configuration which couldn't be had; not those that were learned meanwhile. */
+  #takeBackVteps(config: Config, before: ReadonlySet<number>): void {
+    const { vteps } = this.#shared.tables;
+    const added = [...vtepsOf(config)].map((address) => vteps.find(...vtepWords(address)));
+    this.#removeVteps(new Set(added.filter((vtep) => vtep >= 0 && !before.has(vtep))));
+  }
+
   /** The lowest number that no endpoint has, its counters at 0. */
   #freePort(used: Set<number>, capacity: number): number {
     let port = 0;
@@ -241,16 +267,16 @@ export class Applier {
     return index;
   }
 
-  /** Entries that were learned in networks that are gone. */
-  #sweepNetworks(gone: readonly NetworkState[]): void {
-    if (gone.length === 0) return;
-    const indexes = new Set(gone.map(({ network }) => network.index));
+  /** Entries that were learned in networks that are gone, or learn no more. */
+  #sweepNetworks(states: readonly NetworkState[]): void {
+    if (states.length === 0) return;
+    const indexes = new Set(states.map(({ network }) => network.index));
     this.#shared.tables.fdb.sweep((entry) => indexes.has(entry.network));
   }
 
   /** VTEPs that the configuration named and names no more; learned entries that lead there go with them. */
   #forgetVteps(before: Config, config: Config): void {
-    const { vteps, fdb } = this.#shared.tables;
+    const { vteps } = this.#shared.tables;
     const wanted = vtepsOf(config);
     const gone = new Set([...vtepsOf(before)].filter((address) => !wanted.has(address)));
     if (gone.size === 0) return;
@@ -258,11 +284,18 @@ export class Applier {
     for (const vtep of vteps.used()) {
       if (gone.has(vtepText(vteps.family(vtep), vteps.addressWords(vtep)))) numbers.add(vtep);
     }
-    fdb.sweep(({ target }) => numbers.has(target));
+    this.#removeVteps(numbers);
+  }
+
+  /** Rows, and then what was learned of them: in the other order an engine could learn it anew in between. */
+  #removeVteps(numbers: ReadonlySet<number>): void {
+    const { vteps, fdb } = this.#shared.tables;
+    if (numbers.size === 0) return;
     for (const vtep of numbers) {
       vteps.remove(vtep);
       for (const counters of this.#shared.counters) counters.clearRow(counters.vtepRow(vtep));
     }
+    fdb.sweep(({ target }) => numbers.has(target));
   }
 }
 

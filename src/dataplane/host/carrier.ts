@@ -50,6 +50,8 @@ export interface CarrierEvents {
   logger: Logger;
   /** the endpoint's interface is gone, for instance with its namespace; engines have let go of it */
   onLost(port: number): void;
+  /** interfaces, addresses, routes or neighbours of the host changed */
+  onHostChanged(): void;
   /** what a new engine must be told to take the place of one that failed */
   whole(): { endpoints: readonly OpenEndpoint[]; networks: readonly Network[] };
 }
@@ -61,7 +63,7 @@ export interface Carrier {
   reopenUnderlay(before: Config, next: Config): Promise<void>;
   /** When this returns, the interface is up and has its addresses. Throws ApplyError, and leaves nothing behind. */
   openEndpoint(endpoint: Endpoint, network: string, port: number, mtu: number): OpenEndpoint;
-  /** Another MAC, addresses, routes or MTU for an open interface. Throws ApplyError. */
+  /** Another MAC, addresses, routes or MTU for an open interface. Throws ApplyError, and leaves all as it was. */
   changeEndpoint(open: OpenEndpoint, endpoint: Endpoint, mtu: number): void;
   /** Closing twice is fine. */
   closeEndpoint(open: OpenEndpoint): void;

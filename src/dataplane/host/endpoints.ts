@@ -69,34 +69,74 @@ export function openTap(
   );
 }
 
-/** New addresses before old ones go, so that what both have is never missed. */
+/**
+ * New addresses before old ones go, so that what both have is never missed. When a step fails, those before it are
+ * taken back.
+ */
 export function changeTap(open: OpenTap, endpoint: Endpoint, mtu: number): void {
   const before = open.endpoint;
   const netns = netnsPath(endpoint.netns);
-  const { link } = open;
+  const index = open.link;
   const routes = (of: Endpoint) => new Map(of.routes.map((route) => [`${route.to} ${route.via}`, route]));
   const [routesBefore, routesNext] = [routes(before), routes(endpoint)];
+  const undo: (() => void)[] = [];
+  const step = (change: () => void, back: () => void) => {
+    change();
+    undo.push(back);
+  };
   explained(
     endpoint,
     () => {
-      if (endpoint.mac !== before.mac || mtu !== open.mtu) setLink(netns, link, { mac: endpoint.mac, mtu });
+      if (endpoint.mac !== before.mac || mtu !== open.mtu) {
+        const { mac } = before;
+        const oldMtu = open.mtu;
+        step(
+          () => setLink(netns, index, { mac: endpoint.mac, mtu }),
+          () => setLink(netns, index, { mac, mtu: oldMtu }),
+        );
+      }
       for (const address of endpoint.addresses) {
-        if (!before.addresses.includes(address)) addAddress(netns, link, address);
+        if (before.addresses.includes(address)) continue;
+        step(
+          () => addAddress(netns, index, address),
+          () => removeAddress(netns, index, address),
+        );
       }
       for (const [key, { to, via }] of routesBefore) {
-        if (!routesNext.has(key)) removeRoute(netns, { to, via, index: link });
+        if (routesNext.has(key)) continue;
+        step(
+          () => removeRoute(netns, { to, via, index }),
+          () => addRoute(netns, { to, via, index }),
+        );
       }
       for (const address of before.addresses) {
-        if (!endpoint.addresses.includes(address)) removeAddress(netns, link, address);
+        if (endpoint.addresses.includes(address)) continue;
+        step(
+          () => removeAddress(netns, index, address),
+          () => addAddress(netns, index, address),
+        );
       }
       for (const [key, { to, via }] of routesNext) {
-        if (!routesBefore.has(key)) addRoute(netns, { to, via, index: link });
+        if (routesBefore.has(key)) continue;
+        step(
+          () => addRoute(netns, { to, via, index }),
+          () => removeRoute(netns, { to, via, index }),
+        );
       }
       open.endpoint = endpoint;
       open.mtu = mtu;
     },
-    () => {},
+    () => {
+      for (const back of undo.reverse()) attempt(back);
+    },
   );
+}
+
+/** The error that began it is the one to report. */
+function attempt(task: () => void): void {
+  try {
+    task();
+  } catch {}
 }
 
 export function closeTap(open: OpenTap): void {

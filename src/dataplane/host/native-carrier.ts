@@ -163,6 +163,7 @@ export class NativeCarrier implements Carrier {
         break;
       case 'host-changed':
         this.#keeper.hostChanged();
+        this.#events.onHostChanged();
         break;
       case 'done':
         break;

@@ -13,12 +13,15 @@ import * as ethernet from '../wire/ethernet.js';
 import { vtepText, vtepWords } from './addresses.js';
 import type { OpenUnderlay } from './underlay.js';
 
-const TICK_MS = 1000;
+/** Next hops are refreshed in time; that something changed is heard at once (hostChanged). */
+const TICK_MS = 5000;
 /** Right after something changed, until all next hops are known. */
 const SOON_MS = 25;
 const SOON_TRIES = 40;
-const ROUTE_MS = 5000;
-const REFRESH_MS = 5000;
+/** While a next hop doesn't answer. */
+const OPEN_MS = 1000;
+const ROUTE_MS = 4500;
+const REFRESH_MS = 4500;
 
 interface Kept {
   address: string;
@@ -85,7 +88,7 @@ export class VtepKeeper {
       this.#logger.debug({ error: (error as Error).message }, 'the host could not be asked about its VTEPs');
     }
     const soon = open > 0 && this.#soon-- > 0;
-    this.#timer = setTimeout(() => this.#look(), soon ? SOON_MS : TICK_MS);
+    this.#timer = setTimeout(() => this.#look(), soon ? SOON_MS : open > 0 ? OPEN_MS : TICK_MS);
     this.#timer.unref();
   }
 
