@@ -34,8 +34,9 @@ export function createDataplane(options: DataplaneOptions): Dataplane {
   return new HostDataplane(options);
 }
 
-/** Ageing, lost interfaces, the underlay's MTU. */
+/** Ageing and lost interfaces; the underlay's MTU every so many ticks, or when the host has changed. */
 const TICK_MS = 1000;
+const MTU_TICKS = 10;
 
 /** What exists from the first configuration on. */
 interface Running {
@@ -53,6 +54,7 @@ class HostDataplane implements Dataplane {
   #generation = 0;
   #turn: Promise<unknown> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
+  #ticks = 0;
 
   constructor({ logger, deviceFor }: DataplaneOptions) {
     this.#logger = logger;
@@ -136,6 +138,9 @@ class HostDataplane implements Dataplane {
     const events: CarrierEvents = {
       logger: this.#logger,
       onLost: (port) => this.#lost(port),
+      onHostChanged: () => {
+        this.#ticks = 0;
+      },
       whole: () => ({
         endpoints: [...(this.#running?.applier.endpoints.values() ?? [])],
         networks: [...(this.#running?.applier.networks.values() ?? [])].map(({ network }) => network),
@@ -172,7 +177,7 @@ class HostDataplane implements Dataplane {
     }
     await applier.closeForsaken();
     if (applier.lost.size > 0) await applier.reopenLost();
-    if (config.underlay.mtu !== null) return;
+    if (config.underlay.mtu !== null || this.#ticks++ % MTU_TICKS !== 0) return;
     const mtu = carrier.interfaceMtu();
     if (mtu === undefined || mtu === carrier.underlay.mtu) return;
     this.#logger.info({ mtu }, 'the underlay interface has another MTU; the networks follow');
