@@ -48,7 +48,11 @@ export class Table {
   static allocate(entries: number, keyWords: 2 | 5): TableMemory {
     const stride = keyWords === 2 ? 4 : 8;
     const cells = 2 ** Math.ceil(Math.log2(Math.max(16, entries * 2)));
-    return { memory: new SharedArrayBuffer(4 * (HEADER_WORDS + cells * cellWords(keyWords))), keyWords, stride };
+    return {
+      memory: new SharedArrayBuffer(4 * (HEADER_WORDS + cells * cellWords(keyWords))),
+      keyWords,
+      stride,
+    };
   }
 
   constructor({ memory, keyWords, stride }: TableMemory) {
@@ -77,7 +81,10 @@ export class Table {
     if (at >= 0) {
       const value = words[at + this.keyWords]!;
       const second = words[this.#secondAt(at)]!;
-      if (words[at + this.stride - 1] === check(hash(k0, k1, k2, k3, k4), value, this.keyWords === 5 ? second : 0)) {
+      if (
+        words[at + this.stride - 1] ===
+        check(hash(k0, k1, k2, k3, k4), value, this.keyWords === 5 ? second : 0)
+      ) {
         this.second = second;
         return value;
       }
