@@ -39,15 +39,35 @@ export const program = (name: string): string => fileURLToPath(new URL(`${name}.
 export const spawnProgram = (host: Host, name: string, args: string[]): ChildProcess =>
   host.spawn(process.execPath, [program(name), ...args]);
 
+/** 263 is SOL_PACKET, 15 PACKET_VNET_HDR. */
 const SEND_FRAMES = `
 import socket, sys
 out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+if sys.argv[2] == 'virtio': out.setsockopt(263, 15, 1)
 out.bind((sys.argv[1], 0))
+sent = 0
 for line in sys.stdin:
-    out.send(bytes.fromhex(line.strip()))
+    try:
+        out.send(bytes.fromhex(line.strip()))
+        sent += 1
+    except OSError:
+        pass
+print(sent)
 `;
 
-/** Sends Ethernet frames out of an interface as they are, each in hexadecimal digits. */
-export async function sendFrames(host: Host, device: string, frames: readonly string[]): Promise<void> {
-  await host.run('python3', ['-c', SEND_FRAMES, device], { input: `${frames.join('\n')}\n` });
+/**
+ * Sends Ethernet frames out of an interface as they are, each in hexadecimal digits (after a virtio-net header, when
+ * `virtio`). Returns how many the kernel took.
+ */
+export async function sendFrames(
+  host: Host,
+  device: string,
+  frames: readonly string[],
+  virtio = false,
+): Promise<number> {
+  const { stdout } = await host.run('python3', ['-c', SEND_FRAMES, device, virtio ? 'virtio' : 'plain'], {
+    input: `${frames.join('\n')}\n`,
+    timeoutMs: 120_000,
+  });
+  return Number(stdout);
 }
