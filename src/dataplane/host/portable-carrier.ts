@@ -47,7 +47,12 @@ export class PortableCarrier implements Carrier {
     deviceFor: DeviceFor | undefined,
   ): Promise<PortableCarrier> {
     const carrier = new PortableCarrier(config, shared, events, deviceFor);
-    await carrier.#openUnderlay(config);
+    try {
+      await carrier.#openUnderlay(config);
+    } catch (error) {
+      clearInterval(carrier.#poll);
+      throw error;
+    }
     return carrier;
   }
 
