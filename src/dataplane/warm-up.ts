@@ -84,7 +84,7 @@ export function warmUp(): void {
   const options = { ...common, vteps, bundler, bundle: true, segment: true, onNoSegment: onError };
   const byUdp = new UdpUnderlay({ ...options, sockets, segmenter });
   const here = { address4: HERE, address6: undefined, port: TUNNEL_PORT };
-  const byTunnel = new TunnelUnderlay({ ...options, fd: 1, udp: byUdp, here });
+  const byTunnel = new TunnelUnderlay({ ...options, fd: 1, udp: byUdp, here, sourcePorts: 4 });
   const mac = { high: 0x0242, low: 9 };
   const headers = outer.template({
     family: 4,

@@ -126,7 +126,7 @@ const underlay = z.strictObject({
   mtu: whole(576, 65535).nullable().default(null),
   receiveBuffer: whole(4096, 1024 * MIB).default(8 * MIB),
   sendBuffer: whole(4096, 1024 * MIB).default(8 * MIB),
-  sourcePorts: whole(1, 64).default(16),
+  sourcePorts: whole(1, 64).default(4),
 });
 
 const offload = z.strictObject(

@@ -23,7 +23,7 @@ export interface Underlay {
   /** bytes */
   readonly receiveBuffer: number;
   readonly sendBuffer: number;
-  /** UDP sockets to spread flows over */
+  /** source ports that flows are spread over by their hash: more use more links and queues, fewer make larger bundles */
   readonly sourcePorts: number;
 }
 

@@ -176,7 +176,7 @@ function openTunnel(
     });
     opened.push(tap.fd);
     ({ name, index } = tap);
-    spec.tunnel = { fd: tap.fd, here };
+    spec.tunnel = { fd: tap.fd, here, sourcePorts: underlay.sourcePorts };
   }
   silence(name);
   setLink('', index, { up: true, mtu: TUNNEL_MTU });

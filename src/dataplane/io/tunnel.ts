@@ -40,7 +40,7 @@ export const TUN_F_UDP_TUNNEL_GSO_CSUM = 0x100;
 
 /** RFC 6335 §6: the dynamic ports, out of which RFC 7348 §5 wants the source port. */
 const SOURCE_PORTS_FROM = 49_152;
-const SOURCE_PORTS_MASK = 0x3fff;
+const SOURCE_PORTS = 16_384;
 
 const MAX_SEGMENTS = 64;
 const MAX_BYTES = 65_507;
@@ -61,6 +61,8 @@ export class TunnelUnderlay implements Underlay {
   readonly #bundler: Bundler;
   readonly #bundle: boolean;
   readonly #here: outer.Here;
+  readonly #sourcePorts: number;
+  readonly #portStep: number;
   readonly #maxBatch: number;
   readonly #onError: (errno: number) => void;
   readonly #ready: Batch;
@@ -78,6 +80,8 @@ export class TunnelUnderlay implements Underlay {
     bundler: Bundler;
     bundle: boolean;
     here: outer.Here;
+    /** how many source ports flows are spread over (see UnderlaySpec) */
+    sourcePorts: number;
     batch: number;
     onError: (errno: number) => void;
   }) {
@@ -91,6 +95,8 @@ export class TunnelUnderlay implements Underlay {
     this.#bundler = options.bundler;
     this.#bundle = options.bundle;
     this.#here = options.here;
+    this.#sourcePorts = options.sourcePorts;
+    this.#portStep = Math.floor(SOURCE_PORTS / options.sourcePorts);
     this.#maxBatch = options.batch;
     this.#want = options.batch;
     this.#onError = options.onError;
@@ -158,6 +164,7 @@ export class TunnelUnderlay implements Underlay {
       }
       countRow(counters, counters.vtepRow(vtep) + 2, 1, pool.length[packet]!);
       if (pool.trace[packet] !== 0) path.tracer.note(packet, hop['underlay.transmit'], vtep);
+      pool.flow[packet]! %= this.#sourcePorts;
       if ((pool.offload[packet]! & SEGMENT_ANY) === 0) singles++;
       ready.push(packet);
     }
@@ -218,7 +225,7 @@ export class TunnelUnderlay implements Underlay {
     const size = pool.length[packet]!;
     let total = size;
     for (let i = 1; i < run; i++) total += pool.length[packets[index + i]!]!;
-    const port = SOURCE_PORTS_FROM + (pool.flow[packet]! & SOURCE_PORTS_MASK);
+    const port = SOURCE_PORTS_FROM + pool.flow[packet]! * this.#portStep;
     outer.write(pool, packet, this.#vteps.rows, this.#vteps.outerAt(vtep), ipVersion, port, total);
 
     const headers = ipVersion === 4 ? outer.OUTER_IPV4 : outer.OUTER_IPV6;

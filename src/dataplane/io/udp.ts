@@ -47,6 +47,8 @@ export class UdpUnderlay implements Underlay {
   readonly #segmenter: Segmenter;
   readonly #bundler: Bundler;
   readonly #bundle: boolean;
+  /** Sending sockets of a family: flows that share one leave together (see UnderlaySpec). */
+  readonly #sourcePorts: number;
   readonly #onError: (errno: number) => void;
   readonly #onNoSegment: () => void;
   readonly #maxBatch: number;
@@ -89,6 +91,7 @@ export class UdpUnderlay implements Underlay {
     this.#want = options.batch;
     this.#onError = options.onError;
     this.#onNoSegment = options.onNoSegment;
+    this.#sourcePorts = Math.max(1, options.sockets.send4.length, options.sockets.send6.length);
     this.#laneFds = [...options.sockets.send4, ...options.sockets.send6];
     this.#ready = new Batch(options.path.pool.packets);
     this.#again = new Batch(options.path.pool.packets);
@@ -106,6 +109,7 @@ export class UdpUnderlay implements Underlay {
     const { list } = this.#posted;
     const ready = this.#posted.prepare(this.#want, DATAGRAM_AT);
     const count = this.#addon.udpReceive(this.#native.handle, fd, list, ready);
+    const before = into.count;
     let bytes = 0;
     for (let i = 0; i < count; i++) {
       const packet = list[i]!;
@@ -116,7 +120,7 @@ export class UdpUnderlay implements Underlay {
     this.#posted.consume(count);
     if (count === 0) return;
     this.#want = bytes >= count * LARGE_BYTES ? Math.min(LARGE_BATCH, this.#maxBatch) : this.#maxBatch;
-    for (let i = 0; i < into.count; i++) markUnfinished(pool, into.packets[i]!);
+    for (let i = before; i < into.count; i++) markUnfinished(pool, into.packets[i]!);
   }
 
   transmit(batch: Batch): void {
@@ -129,6 +133,7 @@ export class UdpUnderlay implements Underlay {
       const packet = batch.packets[i]!;
       countRow(counters, counters.vtepRow(pool.vtep[packet]!) + 2, 1, pool.length[packet]!);
       if (pool.trace[packet] !== 0) path.tracer.note(packet, hop['underlay.transmit'], pool.vtep[packet]!);
+      pool.flow[packet]! %= this.#sourcePorts;
       const offload = pool.offload[packet]!;
       if ((offload & SEGMENT_ANY) !== 0) {
         if (this.#segment) this.#segmenter.glue(packet, ready, vxlan.HEADER);
@@ -160,7 +165,7 @@ export class UdpUnderlay implements Underlay {
         this.#path.drop(packet, drop['vtep-unreachable']);
         continue;
       }
-      const lane = (ipv6 ? send4.length : 0) + (pool.flow[packet]! % fds.length);
+      const lane = (ipv6 ? send4.length : 0) + pool.flow[packet]!;
       this.#lanes[lane]!.push(packet);
     }
     ready.count = 0;
