@@ -4,39 +4,13 @@
  */
 import test, { type ExecutionContext } from 'ava';
 import { Random } from '../../src/dataplane/core/random.js';
-import * as outer from '../../src/dataplane/io/outer.js';
 import { MOST_BYTES, mutate, mutateVirtio } from './mutate.js';
+import { outerOf } from './outer-of.js';
 import { PLAIN, SEEDS, type Seed, type Virtio } from './seeds.js';
-import { ENTRANCES, HERE, type Input, SOCKETS, Target, TUNNEL } from './target.js';
+import { ENTRANCES, type Input, SOCKETS, Target, TUNNEL } from './target.js';
 
 const MUTATIONS = Number(process.env.VIADUCT_FUZZ ?? 200_000);
 const SEED = Number(process.env.VIADUCT_FUZZ_SEED ?? 1);
-
-/** Outer headers toward here, from a known VTEP; lengths are filled in. */
-function outerOf(family: 4 | 6, payload: number): Uint8Array {
-  const none = [0, 0, 0] as const;
-  const bytes = outer.template({
-    family,
-    sourceMac: { high: 2, low: 2 },
-    nextHopMac: { high: 2, low: 1 },
-    source: family === 4 ? [0x0a000002, ...none] : [0xfd000000 | 0, 0, 0, 3],
-    destination: family === 4 ? [HERE.address4!, ...none] : HERE.address6!,
-    port: HERE.port,
-  });
-  const view = new DataView(bytes.buffer);
-  const udp = bytes.length - 8;
-  view.setUint16(udp, 50_000);
-  view.setUint16(udp + 4, 8 + payload);
-  if (family === 6) view.setUint16(18, 8 + payload);
-  else {
-    view.setUint16(16, 28 + payload);
-    view.setUint16(24, 0);
-    let sum = 0;
-    for (let at = 14; at < 34; at += 2) sum += view.getUint16(at);
-    view.setUint16(24, ~((sum & 0xffff) + (sum >> 16)));
-  }
-  return bytes;
-}
 
 /** The frame as it comes by an entrance: with VXLAN and outer headers before it where there are such. */
 function enter(seed: Seed, entrance: number, vni: number, family: 4 | 6) {
