@@ -27,7 +27,7 @@ const STEPS = {
     return built.failed > 0 ? built : tests('sanitize', ['--config', 'test/sanitize.ava.js'], sanitizer());
   },
   fuzz: () =>
-    tests('fuzz', ['dist/test/fuzz/fuzz.test.js', '--timeout=2h'], {
+    tests('fuzz', ['dist/test/fuzz/**', '--timeout=2h'], {
       VIADUCT_FUZZ: process.env.VIADUCT_FUZZ ?? '10000000',
     }),
   smoke: () => tests(`smoke, Node ${process.version}`, ['dist/test/smoke/**']),
