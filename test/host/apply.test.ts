@@ -248,6 +248,18 @@ test('what was learned goes with its network, its VTEP, or when its network lear
   ]);
 });
 
+test('as many networks as there may be can all be replaced at once', async (t) => {
+  const tables = { networks: 2 };
+  const underlay = { address: '10.0.0.1' };
+  const named = (...names: string[]) =>
+    config({ underlay, tables, networks: names.map((name, i) => ({ name, vni: 1 + i })) });
+  const control = new Control();
+  await control.applier.apply(named('a', 'b'));
+  await control.applier.apply(named('c', 'd'));
+  t.deepEqual([...control.applier.networks.keys()], ['c', 'd']);
+  t.is(control.carrier.networks.size, 2);
+});
+
 test('an endpoint that changes its network keeps its interface and port', async (t) => {
   const control = new Control();
   const [blue] = EXAMPLE.networks as [(typeof EXAMPLE.networks)[0]];

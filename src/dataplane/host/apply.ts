@@ -18,6 +18,9 @@ import {
   wantedState,
 } from './network-state.js';
 
+/** The index is the upper half of a key's first word in the forwarding database. */
+const INDEX_MAX = 65_535;
+
 export type Difference = Pick<Applied, 'changed' | 'networks' | 'endpoints' | 'fdb'>;
 
 /** Endpoints as wanted: those opened for it, and every port by key. */
@@ -226,7 +229,8 @@ export class Applier {
     let port = 0;
     while (used.has(port)) port++;
     if (port >= capacity) {
-      throw new ApplyError(`there are more endpoints than tables.endpoints (${capacity}); raise it`);
+      const why = 'counting those that are being replaced';
+      throw new ApplyError(`there are more endpoints than tables.endpoints (${capacity}), ${why}; raise it`);
     }
     used.add(port);
     for (const counters of this.#shared.counters) counters.clearRow(counters.portRow(port));
@@ -250,20 +254,18 @@ export class Applier {
     ) {
       return before;
     }
-    const index = before?.network.index ?? this.#freeIndex(next, config.tables.networks);
+    const index = before?.network.index ?? this.#freeIndex(next);
     const { vteps } = this.#shared.tables;
     return wantedState(network, index, mtu, ports, (address) => findOrAddVtep(vteps, address));
   }
 
-  #freeIndex(next: ReadonlyMap<string, NetworkState>, capacity: number): number {
+  #freeIndex(next: ReadonlyMap<string, NetworkState>): number {
     const taken = new Set([...this.networks.values(), ...next.values()].map(({ network }) => network.index));
     // Most often the next one is free; the search from 1 is for those that were given back.
     let index = taken.size + 1;
     if (taken.has(index)) index = 1;
     while (taken.has(index)) index++;
-    if (taken.size >= capacity) {
-      throw new ApplyError(`there are more networks than tables.networks (${capacity}); raise it`);
-    }
+    if (index > INDEX_MAX) throw new ApplyError(`there are more networks than ${INDEX_MAX}`);
     return index;
   }
 

@@ -5,7 +5,7 @@
 
 /** What control says of a network. Cloned into each engine; an engine never writes it. */
 export interface Network {
-  /** 1 … 32767, stable while the network exists */
+  /** 1 … 65535, stable while the network exists */
   index: number;
   vni: number;
   /** bytes of IP packet */
