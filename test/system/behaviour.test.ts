@@ -9,7 +9,7 @@ import { labTest } from './world/needs.js';
 import { Plane, scratch } from './world/plane.js';
 import { sendFrames, stopProgram } from './world/programs.js';
 import { blue, CABLE, type Site, sites, vtep, type Workload, workload } from './world/sites.js';
-import { bodiesBothWays, ping, reaches } from './world/traffic.js';
+import { bodiesBothWays, ping, reaches, refusedWithMtu } from './world/traffic.js';
 import { until } from './world/until.js';
 
 type Networks = ReturnType<typeof blue>[];
@@ -245,6 +245,50 @@ labTest('an underlay interface that goes down and up again carries again', ['pin
   await until('it carries again', async () => (await ping(a, b, { patience: 1 })).code === 0);
   t.deepEqual(await bodiesBothWays(a, b, 16), [true, true]);
 });
+
+labTest('networks follow the MTU of the underlay interface, up and down', ['ping'], async (t, lab) => {
+  const { hosts, a, b } = await pair(lab, 'tunnel');
+  for (const mtu of [9000, 1500]) {
+    // The wider end first, and the narrower one last.
+    for (const { host } of hosts) await host.ip(`link set ${CABLE} mtu ${mtu}`);
+    for (const each of [a, b]) {
+      await until(`an interface of MTU ${mtu - 50}`, async () =>
+        (await each.host.ip('link show eth0').catch(() => '')).includes(`mtu ${mtu - 50} `),
+      );
+    }
+    await until(
+      'the largest packet passes',
+      async () => (await ping(a, b, { size: mtu - 50, patience: 1 })).code === 0,
+    );
+    t.is(await refusedWithMtu(a, b, mtu - 49, 4), mtu - 50);
+    t.deepEqual(await bodiesBothWays(a, b, 16), [true, true]);
+  }
+});
+
+labTest(
+  'the underlay device and offloads change by a reload, and a transfer survives that',
+  ['ping'],
+  async (t, lab) => {
+    const { a, b, planes, config } = await pair(lab, 'tunnel');
+    t.true(await reaches(a, b));
+    const transfer = bodiesBothWays(a, b, 256, { timeoutMs: 240_000 });
+    for (const [device, offload] of [
+      ['udp', {}],
+      ['udp', { tso: false, uso: false }],
+      ['udp', { checksum: false, segment: false }],
+      ['tunnel', {}],
+    ] as const) {
+      const next = config(0);
+      t.true(
+        await planes[0].reload({ ...next, underlay: { ...next.underlay, device }, offload }),
+        planes[0].log,
+      );
+      t.is((await planes[0].stats()).underlay.kind, device);
+      t.true(await reaches(a, b, { family: 6 }));
+    }
+    t.deepEqual(await transfer, [true, true]);
+  },
+);
 
 interface TraceLine {
   hop: string;

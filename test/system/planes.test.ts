@@ -1,7 +1,7 @@
 /** Data planes with each other: devices mixed, both families of underlay, networks apart, flooding, answers, learning. */
 import { createInterface } from 'node:readline';
 import type { ExecutionContext } from 'ava';
-import type { Host, Lab } from '../../src/cli/lab/lab.js';
+import { type Host, Lab } from '../../src/cli/lab/lab.js';
 import type { FdbRow } from '../../src/dataplane/report.js';
 import { kernelPeer } from './world/kernel-peer.js';
 import { labTest } from './world/needs.js';
@@ -32,6 +32,7 @@ async function mesh(
   family: Family,
   devices: Device[] = [],
   more: Parameters<typeof blue>[2] = {},
+  engine: { count?: number } = {},
 ): Promise<{ workloads: Workload[]; planes: Plane[] }> {
   const workloads: Workload[] = [];
   for (const { number } of hosts) workloads.push(await workload(lab, number + 1));
@@ -43,6 +44,7 @@ async function mesh(
       );
       return plane.start({
         underlay: { address: vtep(hosts[i]!, family), device: devices[i] ?? 'auto' },
+        engine,
         networks: [blue([workloads[i]!], there, more)],
       });
     }),
@@ -433,3 +435,59 @@ async function expectDrops(t: ExecutionContext, plane: Plane, wanted: Record<str
     t.is(await seen(), count, reason);
   }
 }
+
+labTest(
+  'two engines on each side share the work: pings, TCP streams and bodies pass in both directions',
+  ['ping', 'iperf3'],
+  async (t, lab) => {
+    for (const [device, net] of [
+      ['tunnel', 'a'],
+      ['udp', 'b'],
+    ] as const) {
+      const own = new Lab(`${lab.prefix}${net}`);
+      try {
+        const hosts = await sites(own, 2);
+        const { workloads, planes } = await mesh(own, hosts, 4, [device, device], {}, { count: 2 });
+        const [a, b] = workloads as [Workload, Workload];
+        t.is((await planes[0]!.stats()).engines, 2);
+        t.true(await reaches(a, b, { family: 6, size: 1500 }));
+        t.is((await ping(a, b, { size: 9000, whole: false })).code, 0, 'fragments');
+        for (const bytes of await tcpBothWays(a, b, 4, '64M', 4)) t.true(bytes > 1e6);
+        t.deepEqual(await bodiesBothWays(a, b, 64), [true, true]);
+        for (const plane of planes) t.is(await plane.end(), 0);
+      } finally {
+        await own.remove();
+      }
+    }
+  },
+);
+
+labTest(
+  'mssClamp lowers what TCP offers to what the network carries, where a workload believes in more',
+  ['ping', 'bridge', 'tcpdump', 'tshark'],
+  async (t, lab) => {
+    const [a, b] = (await sites(lab, 2, 1500)) as [Site, Site];
+    const [wa, wb] = [await workload(lab, 2), await workload(lab, 3)];
+    await kernelPeer(lab, {
+      ...{ site: b, workload: wb, peer: a, remotes: [wa.mac], family: 4 as const, mtu: 1550 },
+    });
+    const plane = new Plane(a.host);
+    const network = blue([wa], [{ workload: wb, vtep: vtep(b, 4) }], { mssClamp: true });
+    network.endpoints = [{ ...network.endpoints![0]!, mtu: 1500 }];
+    await plane.start({ underlay: { address: vtep(a, 4) }, networks: [network] });
+    const capture = await Capture.start(a.host, 'udp port 4789');
+    t.deepEqual(await bodiesBothWays(wa, wb, 8, { family: 4 }), [true, true]);
+    t.deepEqual(await bodiesBothWays(wa, wb, 8, { family: 6 }), [true, true]);
+    await capture.stop();
+    // Those of the kernel's workload are captured before they come to us, so they say what it believes.
+    const offered = (family: Family) =>
+      tshark(
+        capture.file,
+        `tcp.flags.syn == 1 && ip.src == ${vtep(a, 4)} && ${family === 4 ? `ip.src == ${wa.ipv4}` : `ipv6.src == ${wa.ipv6}`}`,
+        ['tcp.options.mss_val'],
+      );
+    t.deepEqual([...new Set(await offered(4))], ['1410']);
+    t.deepEqual([...new Set(await offered(6))], ['1390']);
+    t.true((await plane.stats()).counters.mssClamped >= 8);
+  },
+);

@@ -83,8 +83,9 @@ export async function tcpBothWays(
   b: Workload,
   family: Family,
   bytes = '64M',
+  streams = 1,
 ): Promise<number[]> {
-  const sums = await iperf(a, b, family, ['--bidir', '-n', bytes]);
+  const sums = await iperf(a, b, family, ['--bidir', '-n', bytes, '-P', String(streams)]);
   return sums.slice(0, 2).map((sum) => sum.bytes);
 }
 
