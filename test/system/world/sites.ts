@@ -1,6 +1,7 @@
 /** Hosts on one underlay, workloads in namespaces of their own, and what a data plane's file says of them. */
 import type { Host, Lab } from '../../../src/cli/lab/lab.js';
 import type { Written } from '../../../src/dataplane/config/schema.js';
+import { Plane } from './plane.js';
 
 export const VNI = 4097;
 export const PORT = 4789;
@@ -103,4 +104,33 @@ export function blue(
     remotes: learning ? [] : there.map((each) => remote(each.workload, each.vtep)),
     ...more,
   };
+}
+
+export type Device = 'tunnel' | 'udp';
+
+/** A workload and a data plane a host, each knowing all the others. Workload 2 is on host 1, and so on. */
+export async function mesh(
+  lab: Lab,
+  hosts: Site[],
+  family: Family,
+  devices: Device[] = [],
+  more: Parameters<typeof blue>[2] = {},
+  engine: { count?: number } = {},
+): Promise<{ workloads: Workload[]; planes: Plane[] }> {
+  const workloads: Workload[] = [];
+  for (const { number } of hosts) workloads.push(await workload(lab, number + 1));
+  const planes = hosts.map(({ host }) => new Plane(host));
+  await Promise.all(
+    planes.map((plane, i) => {
+      const there = hosts.flatMap((site, j) =>
+        j === i ? [] : [{ workload: workloads[j]!, vtep: vtep(site, family) }],
+      );
+      return plane.start({
+        underlay: { address: vtep(hosts[i]!, family), device: devices[i] ?? 'auto' },
+        engine,
+        networks: [blue([workloads[i]!], there, more)],
+      });
+    }),
+  );
+  return { workloads, planes };
 }

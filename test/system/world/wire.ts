@@ -1,9 +1,12 @@
 /** The underlay as a wire: split for real, captured, and read by tshark with every checksum checked. */
 import type { ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { type Host, run } from '../../../src/cli/lab/lab.js';
 import { scratch } from './plane.js';
-import { CABLE, PORT } from './sites.js';
+import { stopProgram } from './programs.js';
+import { CABLE, PORT, type Workload } from './sites.js';
+import { until } from './until.js';
 
 /** Takes a packet of the largest underlay whole. */
 const SNAPLEN = 9216;
@@ -89,4 +92,53 @@ export async function inspect(file: string, port = PORT): Promise<{ sound: numbe
     sound: lines.filter((columns) => !wrong(columns) && columns[2] === STATUS_GOOD).length,
     faults: lines.filter(wrong).map((columns) => columns.join(' ')),
   };
+}
+
+/** Frames of the local experimental EtherType that arrive at a workload, counted by their last byte. */
+export class Listener {
+  readonly #child;
+  readonly lines: string[] = [];
+
+  private constructor(host: Host, filter: string) {
+    // A small snaplen, for in immediate mode each frame takes that much of the kernel's buffer.
+    const capture = ['-i', 'eth0', '-Q', 'in', '-s', '2048', '--immediate-mode', '-Z', 'root'];
+    const options = ['-n', '-e', '-xx', '-l', ...capture];
+    this.#child = host.spawn('tcpdump', [...options, ...filter.split(' ')]);
+  }
+
+  static async start({ host }: Workload, filter = 'ether proto 0x88b5'): Promise<Listener> {
+    const listener = new Listener(host, filter);
+    createInterface({ input: listener.#child.stdout! }).on('line', (line) => listener.lines.push(line));
+    await new Promise<void>((resolve) => {
+      listener.#child.stderr?.on('data', (chunk: Buffer) => {
+        if (chunk.toString().includes('listening')) resolve();
+      });
+    });
+    return listener;
+  }
+
+  /** All bytes, in hexadecimal digits, of the frames so far. */
+  get frames(): string[] {
+    const text = this.lines.map((line) => (/^\s+0x/.test(line) ? line.replace(/^\s+0x\w+:/, '') : '|'));
+    return text
+      .join('')
+      .split('|')
+      .map((frame) => frame.replace(/\s/g, ''))
+      .filter(Boolean);
+  }
+
+  stop(): Promise<string> {
+    return stopProgram(this.#child);
+  }
+}
+
+export const digits = (mac: string) => mac.replaceAll(':', '');
+/** A frame of the local experimental EtherType. */
+export const experimental = (to: string, from: string, payload: string) =>
+  `${digits(to)}${digits(from)}88b5${payload.padEnd(92, '0')}`;
+
+/** The frames that came, once so many have. */
+export async function sorted(listener: Listener, count: number): Promise<string[]> {
+  await until(`${count} frames`, () => listener.frames.length >= count);
+  return listener.frames.sort();
 }
