@@ -11,6 +11,7 @@ import { sendFrames, stopProgram } from './world/programs.js';
 import { blue, CABLE, type Site, sites, vtep, type Workload, workload } from './world/sites.js';
 import { bodiesBothWays, ping, reaches, refusedWithMtu } from './world/traffic.js';
 import { until } from './world/until.js';
+import { Capture, tshark } from './world/wire.js';
 
 type Networks = ReturnType<typeof blue>[];
 type Device = 'tunnel' | 'udp';
@@ -224,7 +225,7 @@ labTest(
 
 labTest(
   'another MAC address of the next hop is followed, and of the own interface too',
-  ['ping'],
+  ['ping', 'tcpdump', 'tshark'],
   async (t, lab) => {
     const { hosts, a, b, planes } = await pair(lab, 'tunnel');
     t.true(await reaches(a, b));
@@ -243,6 +244,13 @@ labTest(
     );
     t.true(await reaches(a, b));
     t.true(await reaches(b, a));
+    // What the other data plane sends comes from the address that its interface has now.
+    const capture = await Capture.start(hosts[0].host, `src host ${vtep(hosts[1], 4)} and udp port 4789`);
+    await until('the new address is used', async () => {
+      await ping(b, a);
+      return (await tshark(capture.file, 'vxlan', ['eth.src'])).at(-1)?.startsWith(other);
+    });
+    await capture.stop();
     t.deepEqual(await bodiesBothWays(a, b, 16), [true, true]);
   },
 );

@@ -7,6 +7,7 @@ import type { Logger } from '../face.js';
 import * as outer from '../io/outer.js';
 import { IcmpEcho } from '../io/path-mtu/icmp-echo.js';
 import { PathMtuProber } from '../io/path-mtu/prober.js';
+import { linkByIndex } from '../io/rtnetlink/link.js';
 import { type Neighbour, neighbours, useNeighbour } from '../io/rtnetlink/neighbour.js';
 import { type RouteResult, routeTo } from '../io/rtnetlink/route.js';
 import * as ethernet from '../wire/ethernet.js';
@@ -101,8 +102,10 @@ export class VtepKeeper {
     if (this.#underlay.kind !== 'tunnel') return 0;
     const now = performance.now();
     const known = new Map(neighbours('', this.#underlay.link.index).map((each) => [each.address, each]));
+    // Its address may have changed since the underlay was opened.
+    const mac = linkByIndex('', this.#underlay.link.index)?.mac ?? this.#underlay.link.mac;
     let open = 0;
-    for (const vtep of this.#vteps.used()) if (!this.#resolve(vtep, known, now)) open++;
+    for (const vtep of this.#vteps.used()) if (!this.#resolve(vtep, known, mac, now)) open++;
     return open;
   }
 
@@ -123,7 +126,8 @@ export class VtepKeeper {
     }
   }
 
-  #resolve(vtep: number, known: Map<string, Neighbour>, now: number): boolean {
+  /** @param mac of the underlay interface */
+  #resolve(vtep: number, known: Map<string, Neighbour>, mac: string, now: number): boolean {
     const { link, tunnelFamilies } = this.#underlay;
     const kept = this.#kept.get(vtep);
     const family = this.#vteps.family(vtep) as 4 | 6;
@@ -154,7 +158,7 @@ export class VtepKeeper {
       vtep,
       outer.template({
         family,
-        sourceMac: ethernet.parseMac(link.mac),
+        sourceMac: ethernet.parseMac(mac),
         nextHopMac: ethernet.parseMac(neighbour.mac),
         source: sourceWords,
         destination: this.#vteps.addressWords(vtep),
