@@ -238,21 +238,21 @@ export class TunnelUnderlay implements Underlay {
       pool.segment[packet] = size;
       pool.headerLength[packet] = headers;
       udp.writeChecksum(pool.bytes, udpAt, outer.pseudoHeader(pool.bytes, at, ipVersion, udp.HEADER + total));
+    } else if ((pool.offload[packet]! & SEGMENT_ANY) !== 0) {
+      // The pseudo-header's sum alone asks the kernel for a checksum in each segment, if it comes to segments. A
+      // receiver's GRO glues only datagrams that have one (udp_gro_receive_segment).
+      udp.writeChecksum(pool.bytes, udpAt, outer.pseudoHeader(pool.bytes, at, ipVersion, udp.HEADER + total));
     } else if (ipVersion === 6) {
       this.#checksum6(packet, at, udpAt, udp.HEADER + total);
     }
     virtio.writeTunnelHeader(pool, packet, headers + vxlan.HEADER, ipVersion === 6);
   }
 
-  /** The outer UDP checksum, which IPv6 wants: of a super-packet the pseudo-header's sum, the kernel does the rest. */
+  /** The outer UDP checksum of a single datagram, which IPv6 wants. */
   #checksum6(packet: number, at: number, udpAt: number, udpLength: number): void {
     const { pool } = this.#path;
     const { bytes } = pool;
     const pseudo = outer.pseudoHeader(bytes, at, 6, udpLength);
-    if ((pool.offload[packet]! & SEGMENT_ANY) !== 0) {
-      udp.writeChecksum(bytes, udpAt, pseudo);
-      return;
-    }
     // Local checksum offload: what an unfinished inner checksum covers will sum to the complement of what stands
     // in its field now, so the payload need not be read (Documentation/networking/checksum-offloads.rst, LCO).
     let sum: number;
