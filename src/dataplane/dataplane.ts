@@ -97,7 +97,7 @@ class HostDataplane implements Dataplane {
       applier.config !== undefined && isDeepStrictEqual(applier.config, config) && applier.lost.size === 0;
     try {
       const difference = unchanged ? NO_DIFFERENCE : await applier.apply(config);
-      if (difference.changed) this.#generation++;
+      if (difference.changed || first) this.#generation++;
       const milliseconds = Math.round(performance.now() - began);
       return { generation: this.#generation, ...difference, milliseconds };
     } catch (error) {
