@@ -132,7 +132,7 @@ test('a faulty program is refused, with the instruction at fault', (t) => {
   ];
   for (const [program, message] of faulty) {
     const error = t.throws(() => packFilter(program), { instanceOf: FilterError, message });
-    t.is(error?.code, 'filter-invalid');
+    t.is(error?.code, 'FILTER_INVALID');
   }
   t.notThrows(() => packFilter(Array.from({ length: 4096 }, () => end)));
 });

@@ -155,7 +155,7 @@ test('four watchers each see what their own filter matches; a fifth is refused u
   );
   t.throws(() => watchers.capture({ filter: ALL, snapLength: 1 }, new AbortController().signal), {
     instanceOf: WatchersBusyError,
-    code: 'watchers-busy',
+    code: 'WATCHERS_BUSY',
   });
   const packets = [0, 1, 2, 3].map((byte) => enter(path, [byte]));
   for (const packet of packets) path.tracer.note(packet, hop['bridge.local'], 1);

@@ -98,8 +98,7 @@ const STATUS = new Map([
   ['APPLY_FAILED', 409],
   ['FILTER_INVALID', 400],
   ['TCPDUMP_MISSING', 501],
-  ['filter-invalid', 400],
-  ['watchers-busy', 503],
+  ['WATCHERS_BUSY', 503],
 ]);
 
 function explain(error: unknown): { status: number; words: object } {

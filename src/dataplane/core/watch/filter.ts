@@ -72,7 +72,7 @@ const MEMORY = new Set([LD | MEM, LDX | MEM, ST, STX]);
 const DIVISION = new Set([ALU | DIV, ALU | MOD]);
 
 export class FilterError extends Error {
-  readonly code = 'filter-invalid';
+  readonly code = 'FILTER_INVALID';
 }
 
 /** Checks a program and packs it. Throws FilterError, which names the instruction at fault. An empty program matches all. */

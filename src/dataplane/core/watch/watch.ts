@@ -74,7 +74,7 @@ export interface Watch<T> extends AsyncIterable<T> {
 }
 
 export class WatchersBusyError extends Error {
-  readonly code = 'watchers-busy';
+  readonly code = 'WATCHERS_BUSY';
 }
 
 interface Row {
