@@ -3,6 +3,7 @@ import { accessSync, constants, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { release } from 'node:os';
 import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { type HostProbe, likelyUnderlay, probeHost } from '../dataplane/probe.js';
 import { painter, type Style } from './text/style.js';
 
@@ -46,10 +47,13 @@ const FEATURES: readonly [key: keyof HostProbe, name: string, well: string, loss
   ['gro', 'UDP_GRO', 'many datagrams a receive', 'one datagram a receive', '5.0'],
 ];
 
+/** The addon's sources, three folders above dist/src/cli. */
+const NATIVE = fileURLToPath(new URL('../../../native', import.meta.url));
+
 export function examine(probe: HostProbe): Check[] {
   const right = rights();
   const able = right.status === 'ok' && probe.tap === '';
-  const build = 'apt-get install make gcc libc6-dev && npm run build';
+  const build = `apt-get install make gcc libc6-dev && make -C ${NATIVE}`;
   const tun = 'modprobe tun; in a container: --device /dev/net/tun --cap-add NET_ADMIN';
   return [
     node(),

@@ -230,8 +230,8 @@ test('doctor names each thing with a verdict, and the underlay', async (t) => {
 test('doctor without the addon says how to get it, and exits with 1', async (t) => {
   const { code, stdout } = await viaduct(['doctor'], { VIADUCT_ADDON: '/nonexistent.node' });
   t.is(code, 1);
-  t.regex(stdout, /^missing +native addon .*npm run build$/m);
-  t.regex(stdout, /^ +→ apt-get install make gcc/m);
+  t.regex(stdout, /^missing +native addon .*has not been built; run: make -C /m);
+  t.regex(stdout, /^ +→ apt-get install make gcc libc6-dev && make -C .*\/native$/m);
   t.regex(stdout, /The underlay would be: dgram\n$/);
 });
 

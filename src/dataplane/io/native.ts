@@ -8,6 +8,7 @@
  */
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { columnCells, Pool, SLOT_BYTES } from '../core/pool.js';
 
@@ -165,7 +166,7 @@ const path =
 
 function load(): { addon: Addon | undefined; reason: string } {
   if (!existsSync(path))
-    return { addon: undefined, reason: `${path} has not been built; run: npm run build` };
+    return { addon: undefined, reason: `${path} has not been built; run: make -C ${dirname(dirname(path))}` };
   try {
     return { addon: require(path) as Addon, reason: '' };
   } catch (error) {
