@@ -66,6 +66,8 @@ test.serial('the socket is the option, else VIADUCT_SOCKET, else the usual place
   t.is(socketPath(undefined), '/run/viaduct/dataplane.sock');
   process.env.VIADUCT_SOCKET = '/c/d.sock';
   t.is(socketPath(undefined), '/c/d.sock');
+  process.env.VIADUCT_SOCKET = '';
+  t.is(socketPath(undefined), '/run/viaduct/dataplane.sock');
   if (before === undefined) delete process.env.VIADUCT_SOCKET;
   else process.env.VIADUCT_SOCKET = before;
 });

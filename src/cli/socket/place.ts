@@ -12,7 +12,7 @@ export const DEFAULT_SOCKET = '/run/viaduct/dataplane.sock';
 const PATH_MAX_BYTES = 107;
 
 export function socketPath(option: string | undefined): string {
-  return resolve(option ?? process.env.VIADUCT_SOCKET ?? DEFAULT_SOCKET);
+  return resolve(option || process.env.VIADUCT_SOCKET || DEFAULT_SOCKET);
 }
 
 /** Whether a process accepts connections at the path. */
@@ -38,7 +38,7 @@ export async function claim(path: string): Promise<void> {
     mkdirSync(dirname(path), { recursive: true });
   } catch (error) {
     throw new Failure(
-      `${dirname(path)} can't be made (${(error as Error).message}); choose another --socket.`,
+      `${dirname(path)} can't be made (${(error as Error).message}); run as root, or choose another --socket.`,
     );
   }
   const found = lstatSync(path, { throwIfNoEntry: false });
@@ -57,7 +57,9 @@ export async function listen(server: Server, path: string): Promise<void> {
   server.listen(path);
   // It is bound by now, or an error is on its way; nobody has been let in yet.
   if (existsSync(path)) chmodSync(path, 0o600);
-  await once(server, 'listening');
+  await once(server, 'listening').catch((error: Error) => {
+    throw new Failure(`${path} can't be made (${error.message}); run as root, or choose another --socket.`);
+  });
 }
 
 /** Removes the socket, if it is still this one, when the process exits without closing its server. */
