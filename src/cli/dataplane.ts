@@ -68,7 +68,7 @@ async function reload(running: Running, logger: Logger): Promise<void> {
 /** Logs why a configuration doesn't run, each fault of it on a line of its own. */
 function refuse(error: unknown, logger: Logger): undefined {
   if (error instanceof ConfigError) {
-    for (const fault of error.faults) logger.error({ fault }, 'configuration refused');
+    for (const fault of error.faults) logger.error({ file: error.where, fault }, 'configuration refused');
   } else if (error instanceof ApplyError) {
     logger.error({ reason: error.message }, 'configuration not applied');
   } else logger.error({ err: error }, 'the data plane failed');

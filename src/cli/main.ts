@@ -106,7 +106,7 @@ function version(): string {
 
 function whole(text: string): string {
   if (/^[1-9]\d{0,8}$/.test(text)) return text;
-  throw new InvalidArgumentError('It must be a whole number from 1 on.');
+  throw new InvalidArgumentError('It must be a whole number, 1 to 999999999.');
 }
 
 /** Ends the process with the command's exit code; what it throws is for the user when it has a code, for us when not. */

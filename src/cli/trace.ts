@@ -47,4 +47,4 @@ export function hopLine(event: TraceLine, paint: Paint): string {
 }
 
 const HOP_WIDTH = 'underlay.transmit'.length;
-const DETAIL_WIDTH = 20;
+const DETAIL_WIDTH = 'neighbour advertisement'.length;

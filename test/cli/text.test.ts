@@ -119,7 +119,7 @@ test('a traced hop is one line: time, packet, hop, where, frame', (t) => {
   const event = { packet: 7, time: 1_700_000_000.000123, hop: 'bridge.remote', detail: '10.0.0.2' } as const;
   t.is(
     hopLine({ ...event, frame: PING.toString('hex'), length: 42 }, plain),
-    '22:13:20.000123 #7    bridge.remote     10.0.0.2             ' +
+    '22:13:20.000123 #7    bridge.remote     10.0.0.2                ' +
       '02:42:0a:0a:00:02 > 02:42:0a:0a:00:03 ICMP 10.10.0.2 > 10.10.0.3 echo request, 42 bytes\n',
   );
 });

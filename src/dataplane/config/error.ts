@@ -2,11 +2,13 @@
 export class ConfigError extends Error {
   readonly code = 'CONFIG_INVALID';
   override name = 'ConfigError';
+  /** the file, or whatever else the configuration came from */
+  readonly where: string;
   readonly faults: readonly string[];
 
-  /** `where`: the file, or whatever else the configuration came from. */
   constructor(where: string, faults: readonly string[]) {
     super(`${where} is not a valid configuration:\n${faults.map((fault) => `  ${fault}`).join('\n')}`);
+    this.where = where;
     this.faults = faults;
   }
 }
