@@ -39,7 +39,7 @@ export function findPrivilege(): Privilege {
   }
   return {
     kind: 'none',
-    why: `run as root; without it the kernel allows no user namespace here (${complaint})`,
+    why: `run as root; as this user no namespaces can be made here (${complaint})`,
   };
 }
 
@@ -48,7 +48,8 @@ function attempt(flags: string[], script: string): string | undefined {
   const { status, stderr, error } = spawnSync('unshare', [...flags, 'sh', '-c', script], {
     encoding: 'utf8',
   });
-  return status === 0 ? undefined : (error?.message ?? stderr).trim().split('\n')[0];
+  if (error !== undefined) return `unshare can't be run: ${error.message}`;
+  return status === 0 ? undefined : stderr.trim().split('\n')[0];
 }
 
 /**
