@@ -17,7 +17,7 @@ import * as reports from './host/reports.js';
 import { addon } from './io/native.js';
 import { Fdb } from './overlay/fdb.js';
 import { Neighbours } from './overlay/neighbour.js';
-import type { Applied, CapturedFrame, Stats, TraceEvent, WatchOptions } from './report.js';
+import type { Applied, CapturedFrame, Stats, TraceEvent, Watch, WatchOptions } from './report.js';
 
 export { type Config, ConfigError, parseConfig } from './config.js';
 export { ApplyError, type Dataplane, type Logger } from './face.js';
@@ -239,7 +239,7 @@ class HostDataplane implements Dataplane {
     };
   }
 
-  trace(options: WatchOptions, signal: AbortSignal): AsyncIterable<TraceEvent> {
+  trace(options: WatchOptions, signal: AbortSignal): Watch<TraceEvent> {
     return this.#watchers().trace(
       options,
       (raw) => {
@@ -250,7 +250,7 @@ class HostDataplane implements Dataplane {
     );
   }
 
-  capture(options: WatchOptions, signal: AbortSignal): AsyncIterable<CapturedFrame> {
+  capture(options: WatchOptions, signal: AbortSignal): Watch<CapturedFrame> {
     return this.#watchers().capture(options, signal);
   }
 

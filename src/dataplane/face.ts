@@ -12,6 +12,7 @@ import type {
   Stats,
   TraceEvent,
   VtepRow,
+  Watch,
   WatchOptions,
 } from './report.js';
 
@@ -33,9 +34,9 @@ export interface Dataplane {
   counters(): Record<EngineCounter, number>;
 
   /** The hops of each packet that matches, until the signal aborts. */
-  trace(options: WatchOptions, signal: AbortSignal): AsyncIterable<TraceEvent>;
+  trace(options: WatchOptions, signal: AbortSignal): Watch<TraceEvent>;
   /** The frames that match, until the signal aborts. */
-  capture(options: WatchOptions, signal: AbortSignal): AsyncIterable<CapturedFrame>;
+  capture(options: WatchOptions, signal: AbortSignal): Watch<CapturedFrame>;
 }
 
 /** Where a data plane logs to; a pino logger is one. Never called per packet. */

@@ -6,7 +6,7 @@ export type { EngineCounter } from './core/counters.js';
 export { DROPS, type DropReason, dropSentence } from './core/drops.js';
 export type { Hop } from './core/tracer.js';
 export type { FilterInstruction } from './core/watch/filter.js';
-export type { CapturedFrame, TraceEvent, WatchOptions } from './core/watch/watch.js';
+export type { CapturedFrame, TraceEvent, Watch, WatchOptions } from './core/watch/watch.js';
 export { pcapHeader, pcapRecord } from './io/pcap.js';
 
 export interface Traffic {

@@ -196,6 +196,29 @@ test('a capture is a pcap file that tcpdump reads', async (t) => {
   t.regex(out, /\n1700000001\.250000 IP /);
 });
 
+test('what a capture missed is logged once, when it ends', async (t) => {
+  const { socket, dataplane, logged } = await serve(t);
+  dataplane.frames = [{ time: 1, frame: PING, length: PING.length }];
+  await call(socket, 'GET', '/v1/capture?count=1');
+  t.deepEqual(logged, []);
+  dataplane.lost = 3;
+  await call(socket, 'GET', '/v1/capture?count=1');
+  t.like(logged, [{ lost: 3 }]);
+});
+
+test('a reader that is slow again and again costs no listeners', async (t) => {
+  const { socket, dataplane } = await serve(t);
+  const frame = Buffer.alloc(60_000);
+  dataplane.frames = Array.from({ length: 100 }, () => ({ time: 1, frame, length: frame.length }));
+  const warnings: string[] = [];
+  const heard = (warning: Error) => void warnings.push(warning.name);
+  process.on('warning', heard);
+  t.teardown(() => void process.off('warning', heard));
+  await call(socket, 'GET', '/v1/capture?count=100');
+  await sleep(10);
+  t.deepEqual(warnings, []);
+});
+
 test('nonsense in a count is refused', async (t) => {
   const { socket } = await serve(t);
   t.is((await call(socket, 'GET', '/v1/capture?count=0')).status, 400);

@@ -18,10 +18,9 @@ import {
   type Stats,
   type TraceEvent,
   type VtepRow,
+  type Watch,
   type WatchOptions,
 } from '../../src/dataplane/report.js';
-
-export const QUIET: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** An ICMP echo request from 10.10.0.2 to 10.10.0.3. */
 export const PING = Buffer.from(
@@ -37,6 +36,8 @@ export class FakeDataplane implements Dataplane {
   readonly applied: Config[] = [];
   /** what each watcher asked for */
   readonly watched: WatchOptions[] = [];
+  /** records that a watcher misses */
+  lost = 0;
   events: TraceEvent[] = [];
   frames: CapturedFrame[] = [];
   /** how many watchers there are now */
@@ -130,12 +131,12 @@ export class FakeDataplane implements Dataplane {
     return { turns: 10, rxPackets: 8, txPackets: 9 } as Record<EngineCounter, number>;
   }
 
-  trace(options: WatchOptions, signal: AbortSignal): AsyncIterable<TraceEvent> {
-    return this.#watch(this.events, options, signal);
+  trace(options: WatchOptions, signal: AbortSignal): Watch<TraceEvent> {
+    return { lost: this.lost, [Symbol.asyncIterator]: () => this.#watch(this.events, options, signal) };
   }
 
-  capture(options: WatchOptions, signal: AbortSignal): AsyncIterable<CapturedFrame> {
-    return this.#watch(this.frames, options, signal);
+  capture(options: WatchOptions, signal: AbortSignal): Watch<CapturedFrame> {
+    return { lost: this.lost, [Symbol.asyncIterator]: () => this.#watch(this.frames, options, signal) };
   }
 
   async *#watch<T>(items: T[], options: WatchOptions, signal: AbortSignal): AsyncGenerator<T> {
@@ -157,6 +158,8 @@ export interface Served {
   /** the configuration file that a reload reads */
   file: string;
   folder: string;
+  /** what the server had to say */
+  logged: { message: string }[];
 }
 
 export async function scratchFolder(t: ExecutionContext): Promise<string> {
@@ -173,8 +176,11 @@ export async function serve(t: ExecutionContext): Promise<Served> {
   const dataplane = new FakeDataplane();
   const running = new Running(dataplane, file);
   await running.reload();
+  const logged: Served['logged'] = [];
+  const note = (fields: object, message: string) => void logged.push({ ...fields, message });
+  const logger: Logger = { debug: note, info: note, warn: note, error: note };
   const closing = new AbortController();
-  const server = createControlServer(running, QUIET, closing.signal);
+  const server = createControlServer(running, logger, closing.signal);
   const socket = join(folder, 'run', 'dataplane.sock');
   await listen(server, socket);
   t.teardown(async () => {
@@ -182,5 +188,5 @@ export async function serve(t: ExecutionContext): Promise<Served> {
     server.closeAllConnections();
     await new Promise((closed) => server.close(closed));
   });
-  return { dataplane, running, socket, file, folder };
+  return { dataplane, running, socket, file, folder, logged };
 }

@@ -1,5 +1,6 @@
 /** One request on the control socket and its answer. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Logger } from '../../dataplane/face.js';
 import type { Running } from '../running.js';
 
 /** An answer other than 200; `code` is stable. */
@@ -17,6 +18,7 @@ export class Refusal extends Error {
 
 export interface Exchange {
   running: Running;
+  logger: Logger;
   request: IncomingMessage;
   response: ServerResponse;
   query: URLSearchParams;

@@ -48,7 +48,8 @@ export function createControlServer(running: Running, logger: Logger, closing: A
     response.once('close', () => gone.abort());
     const { pathname, searchParams } = new URL(request.url ?? '/', 'http://dataplane');
     const signal = AbortSignal.any([gone.signal, closing]);
-    answer(pathname, { running, request, response, query: searchParams, signal }).catch((error: unknown) => {
+    const exchange = { running, logger, request, response, query: searchParams, signal };
+    answer(pathname, exchange).catch((error: unknown) => {
       if (gone.signal.aborted) return;
       const { status, words } = explain(error);
       if (status === 500) logger.error({ err: error, path: pathname }, 'a request failed');

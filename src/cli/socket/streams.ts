@@ -1,7 +1,7 @@
 /** Answers that go on until somebody has enough: traced packets as JSON lines, captured frames as a pcap file. */
-import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
-import { pcapHeader, pcapRecord, type TraceEvent } from '../../dataplane/report.js';
+import type { Logger } from '../../dataplane/face.js';
+import { pcapHeader, pcapRecord, type TraceEvent, type Watch } from '../../dataplane/report.js';
 import { compileFilter } from '../pcap/filter.js';
 import { type Exchange, Refusal } from './exchange.js';
 
@@ -18,7 +18,7 @@ const SETTLE_MS = 250;
 export type TraceLine = Omit<TraceEvent, 'frame'> & { frame: string };
 
 /** GET /v1/trace?filter=…&count=N: all hops of N packets. */
-export async function traceStream({ running, query, response, signal }: Exchange): Promise<void> {
+export async function traceStream({ running, logger, query, response, signal }: Exchange): Promise<void> {
   const filter = await compileFilter(query.get('filter') ?? '');
   const count = whole(query, 'count', Number.POSITIVE_INFINITY);
   const snapLength = whole(query, 'snaplen', TRACE_SNAP);
@@ -28,7 +28,7 @@ export async function traceStream({ running, query, response, signal }: Exchange
   const options = { filter, snapLength };
   const events = running.dataplane.trace(options, AbortSignal.any([signal, enough.signal]));
   try {
-    await pump(events, response, 'application/x-ndjson', (event) => {
+    await pump(events, logger, response, 'application/x-ndjson', (event) => {
       if (!packets.has(event.packet)) {
         if (packets.size >= count) return undefined;
         packets.add(event.packet);
@@ -47,7 +47,7 @@ export async function traceStream({ running, query, response, signal }: Exchange
 }
 
 /** GET /v1/capture?filter=…&count=N&snaplen=BYTES */
-export async function captureStream({ running, query, response, signal }: Exchange): Promise<void> {
+export async function captureStream({ running, logger, query, response, signal }: Exchange): Promise<void> {
   const filter = await compileFilter(query.get('filter') ?? '');
   const count = whole(query, 'count', Number.POSITIVE_INFINITY);
   const snapLength = whole(query, 'snaplen', CAPTURE_SNAP);
@@ -61,6 +61,7 @@ export async function captureStream({ running, query, response, signal }: Exchan
   const type = 'application/vnd.tcpdump.pcap';
   await pump(
     captured,
+    logger,
     response,
     type,
     (frame) => {
@@ -74,7 +75,8 @@ export async function captureStream({ running, query, response, signal }: Exchan
 
 /** Sends what `encode` makes of each item, no faster than the client reads. The headers go once the source is watched. */
 async function pump<T>(
-  source: AsyncIterable<T>,
+  source: Watch<T>,
+  logger: Logger,
   response: ServerResponse,
   type: string,
   encode: (item: T) => string | Uint8Array | undefined,
@@ -89,14 +91,31 @@ async function pump<T>(
     for (let item = await next; !item.done; item = await next) {
       const encoded = encode(item.value);
       if (encoded !== undefined && !response.write(encoded) && !response.destroyed) {
-        await Promise.race([once(response, 'drain'), once(response, 'close')]);
+        await drained(response);
       }
       next = items.next();
     }
   } finally {
     await items.return?.();
     response.end();
+    if (source.lost > 0) {
+      logger.warn(
+        { lost: source.lost },
+        'a trace or capture missed records; a filter or --snaplen lets it keep up',
+      );
+    }
   }
+}
+
+/** Until the client has read what was sent, or is gone. */
+function drained(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      response.off('drain', done).off('close', done);
+      resolve();
+    };
+    response.on('drain', done).on('close', done);
+  });
 }
 
 function whole(query: URLSearchParams, name: string, preset: number): number {
