@@ -1,5 +1,6 @@
 /** `viaduct trace`: each hop of the packets that match, as it happens. */
-import { lines, open } from './socket/client.js';
+import { once } from 'node:events';
+import { follow, lines } from './socket/client.js';
 import { socketPath } from './socket/place.js';
 import type { TraceLine } from './socket/streams.js';
 import { describeFrame } from './text/frame.js';
@@ -14,19 +15,14 @@ export interface TraceOptions {
 export async function trace(filter: readonly string[], options: TraceOptions): Promise<number> {
   const query: Record<string, string> = { filter: filter.join(' ') };
   if (options.count !== undefined) query.count = options.count;
-  const stop = new AbortController();
-  process.once('SIGINT', () => stop.abort());
-  process.once('SIGTERM', () => stop.abort());
   const paint = painter(process.stdout);
-  try {
-    const response = await open(socketPath(options.socket), '/v1/trace', { query, signal: stop.signal });
+  await follow(socketPath(options.socket), '/v1/trace', query, async (response) => {
     if (!options.json) console.error('tracing; Ctrl-C ends it');
     for await (const line of lines(response)) {
-      process.stdout.write(options.json ? `${line}\n` : hopLine(JSON.parse(line) as TraceLine, paint));
+      const text = options.json ? `${line}\n` : hopLine(JSON.parse(line) as TraceLine, paint);
+      if (!process.stdout.write(text)) await once(process.stdout, 'drain');
     }
-  } catch (error) {
-    if (!stop.signal.aborted) throw error;
-  }
+  });
   return 0;
 }
 

@@ -2,8 +2,10 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
 import test from 'ava';
+import { listen } from '../../src/cli/socket/place.js';
 import { DROPS } from '../../src/dataplane/report.js';
 import { PING, scratchFolder, serve } from './fake-dataplane.js';
 
@@ -210,6 +212,26 @@ test('capture into a folder that is not there fails before it begins', async (t)
   const { code, stderr } = await viaduct(['capture', '-w', '/nonexistent/x.pcap', '--socket', socket]);
   t.is(code, 1);
   t.regex(stderr, /\/nonexistent\/x\.pcap can't be written: ENOENT/);
+});
+
+test('capture onto a full disk says so', async (t) => {
+  const { socket, dataplane } = await serve(t);
+  dataplane.frames = [{ time: 1, frame: PING, length: PING.length }];
+  const { code, stderr } = await viaduct(['capture', '-w', '/dev/full', '--socket', socket]);
+  t.is(code, 1);
+  t.regex(stderr, /^viaduct: \/dev\/full can't be written: ENOSPC.*\n$/m);
+});
+
+test('a trace whose data plane dies says so', async (t) => {
+  const socket = join(await scratchFolder(t), 'dataplane.sock');
+  const server = createServer((_, response) => {
+    response.write(' ', () => response.destroy());
+  });
+  await listen(server, socket);
+  t.teardown(() => server.close());
+  const { code, stderr } = await viaduct(['trace', '--json', '--socket', socket]);
+  t.is(code, 1);
+  t.regex(stderr, /^viaduct: The data plane at .* ended without a farewell\.\n$/);
 });
 
 test('doctor names each thing with a verdict, and the underlay', async (t) => {

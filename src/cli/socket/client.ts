@@ -30,6 +30,26 @@ export async function open(socket: string, path: string, ask: Ask = {}): Promise
   throw new Failure(refusal(await text(response), response.statusCode ?? 0));
 }
 
+/** Reads an answer that goes on, until its end or the user's: SIGINT and SIGTERM are no failure. */
+export async function follow(
+  socket: string,
+  path: string,
+  query: Readonly<Record<string, string>>,
+  read: (response: IncomingMessage) => Promise<void>,
+): Promise<void> {
+  const stop = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
+  try {
+    await read(await open(socket, path, { query, signal: stop.signal }));
+  } catch (error) {
+    if (stop.signal.aborted) return;
+    const { code } = error as NodeJS.ErrnoException;
+    throw code === 'ECONNRESET'
+      ? new Failure(`The data plane at ${socket} ended without a farewell.`)
+      : error;
+  }
+}
+
 /** Sends a request and reads the JSON it gets. */
 export async function ask<T>(socket: string, path: string, options: Ask = {}): Promise<T> {
   return JSON.parse(await text(await open(socket, path, options))) as T;
