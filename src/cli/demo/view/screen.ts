@@ -17,7 +17,7 @@ export class Screen {
   /** Shows what `paint` draws, five times a second and after a resize. */
   constructor(stream: NodeJS.WriteStream, paint: (columns: number, rows: number) => Canvas) {
     this.#stream = stream;
-    this.#colour = wantsColour();
+    this.#colour = stream.hasColors();
     this.#paint = paint;
     stream.write(ENTER);
     stream.on('resize', this.#draw);
@@ -40,9 +40,4 @@ export class Screen {
     process.off('exit', this.leave);
     this.#stream.write(LEAVE);
   };
-}
-
-/** https://no-color.org */
-export function wantsColour(): boolean {
-  return !process.env.NO_COLOR && process.env.TERM !== 'dumb';
 }
