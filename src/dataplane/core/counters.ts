@@ -73,6 +73,12 @@ export class Counters {
     return PORTS_AT + (this.ports + vtep) * ROW;
   }
 
+  /** Adds to a row: `field` is RX_PACKETS or TX_PACKETS, whose bytes stand behind it. */
+  count(row: number, field: number, packets: number, bytes: number): void {
+    this.cells[row + field]! += packets;
+    this.cells[row + field + 1]! += bytes;
+  }
+
   /** A row whose port or VTEP number is given anew starts from 0. */
   clearRow(row: number): void {
     this.cells.fill(0, row, row + ROW);

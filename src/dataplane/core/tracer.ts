@@ -1,7 +1,6 @@
 /** The hops of a packet's walk, in the order in which it takes them. */
 export const HOPS = [
   'tap.receive', // value: port
-  'underlay.receive', // value: VTEP it came from
   'bridge.local', // value: port it goes to
   'bridge.remote', // value: VTEP it goes to
   'bridge.flood', // value: number of copies

@@ -128,7 +128,6 @@ export function describeHop({ tables, endpoints }: Reported, { hop, value, reaso
     case 'tap.transmit':
     case 'bridge.local':
       return port();
-    case 'underlay.receive':
     case 'underlay.transmit':
     case 'bridge.remote':
       return vtepAddress(tables, value);

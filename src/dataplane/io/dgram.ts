@@ -9,7 +9,7 @@
 import { createSocket, type Socket, type SocketOptions } from 'node:dgram';
 import { once } from 'node:events';
 import { Batch } from '../core/batch.js';
-import { TX_BYTES, TX_PACKETS } from '../core/counters.js';
+import { TX_PACKETS } from '../core/counters.js';
 import { drop } from '../core/drops.js';
 import type { Path } from '../core/path.js';
 import { CHECKSUM_UNFINISHED, DATAGRAM_AT, NO_PACKET, SEGMENT_ANY, SLOT_BYTES } from '../core/pool.js';
@@ -131,9 +131,7 @@ export class DgramUnderlay implements Underlay {
     for (let i = 0; i < batch.count; i++) {
       const packet = batch.packets[i]!;
       const vtep = pool.vtep[packet]!;
-      const row = counters.vtepRow(vtep);
-      counters.cells[row + TX_PACKETS]!++;
-      counters.cells[row + TX_BYTES]! += pool.length[packet]!;
+      counters.count(counters.vtepRow(vtep), TX_PACKETS, 1, pool.length[packet]!);
       if (pool.trace[packet] !== 0) path.tracer.note(packet, hop['underlay.transmit'], vtep);
       const offload = pool.offload[packet]!;
       if ((offload & SEGMENT_ANY) !== 0) this.#options.segmenter.segment(packet, out, vxlan.HEADER);

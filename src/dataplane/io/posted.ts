@@ -52,3 +52,12 @@ export class Posted {
     this.#to = 0;
   }
 }
+
+/** Arrivals of this size and more on average are super-packets or glued; some of them fill the cache. */
+const LARGE_BYTES = 8192;
+const LARGE_BATCH = 8;
+
+/** How many packets the next receive should ask for, after one that brought `count` with `bytes` in all; at most `most`. */
+export function nextReceive(count: number, bytes: number, most: number): number {
+  return bytes >= count * LARGE_BYTES ? Math.min(LARGE_BATCH, most) : most;
+}

@@ -3,7 +3,7 @@
  * pass in both directions as the kernel has them. One queue of it per engine.
  */
 import { Batch } from '../core/batch.js';
-import { type Counters, RX_BYTES, RX_PACKETS, TX_PACKETS } from '../core/counters.js';
+import { RX_PACKETS, TX_PACKETS } from '../core/counters.js';
 import { drop } from '../core/drops.js';
 import type { Path } from '../core/path.js';
 import {
@@ -22,7 +22,7 @@ import type { CoalesceOptions, Coalescer } from './offload/coalesce.js';
 import { finishChecksum } from './offload/finish-checksum.js';
 import type { Segmenter } from './offload/segment.js';
 import * as virtio from './offload/virtio.js';
-import type { Posted } from './posted.js';
+import { nextReceive, type Posted } from './posted.js';
 
 /** What the interface takes from us; what it takes not is done in user space before. */
 export interface TapOffloads {
@@ -47,10 +47,6 @@ export function tapOffloadBits({ checksum, tso, uso }: TapOffloads): number {
     TUN_F_CSUM | (tso ? TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN : 0) | (uso ? TUN_F_USO4 | TUN_F_USO6 : 0)
   );
 }
-
-/** Frames of this size and more are super-packets; some of them fill the cache. */
-const LARGE_BYTES = 8192;
-const LARGE_BATCH = 8;
 
 export class Tap implements Device {
   /** Set when the device is gone (its namespace was removed): the engine stops asking it. */
@@ -123,8 +119,8 @@ export class Tap implements Device {
     }
     this.#posted.consume(count);
     if (count === 0) return;
-    countRow(counters, counters.portRow(this.#port) + RX_PACKETS, count, bytes);
-    this.#want = bytes >= count * LARGE_BYTES ? Math.min(LARGE_BATCH, this.#maxBatch) : this.#maxBatch;
+    counters.count(counters.portRow(this.#port), RX_PACKETS, count, bytes);
+    this.#want = nextReceive(count, bytes, this.#maxBatch);
   }
 
   transmit(batch: Batch): void {
@@ -161,7 +157,7 @@ export class Tap implements Device {
       from += run;
     }
     for (let i = 0; i < count; i++) pool.free(packets[i]!);
-    countRow(counters, counters.portRow(this.#port) + TX_PACKETS, count - lost, bytes);
+    counters.count(counters.portRow(this.#port), TX_PACKETS, count - lost, bytes);
     ready.count = 0;
   }
 
@@ -184,10 +180,4 @@ export class Tap implements Device {
     batch.count = 0;
     return lowered;
   }
-}
-
-/** Adds packets and bytes to a row whose bytes stand behind its packets. */
-export function countRow(counters: Counters, at: number, packets: number, bytes: number): void {
-  counters.cells[at]! += packets;
-  counters.cells[at + RX_BYTES - RX_PACKETS]! += bytes;
 }

@@ -8,6 +8,7 @@
  *     receive   TAP → outer headers checked and stripped → glued datagrams, one packet each
  */
 import { Batch } from '../core/batch.js';
+import { TX_PACKETS } from '../core/counters.js';
 import { drop } from '../core/drops.js';
 import type { Path } from '../core/path.js';
 import {
@@ -25,13 +26,12 @@ import * as vxlan from '../wire/vxlan.js';
 import type { Underlay } from './device.js';
 import { EBADFD, EINVAL } from './errno.js';
 import type { NativePool, PacketCalls } from './native.js';
-import type { Bundler } from './offload/bundle.js';
+import { type Bundler, MAX_BYTES, MAX_SEGMENTS } from './offload/bundle.js';
 import { finishChecksum } from './offload/finish-checksum.js';
 import { sumOf } from './offload/sum.js';
 import * as virtio from './offload/virtio.js';
 import * as outer from './outer.js';
-import type { Posted } from './posted.js';
-import { countRow } from './tap.js';
+import { nextReceive, type Posted } from './posted.js';
 import { type UdpUnderlay, unglue } from './udp.js';
 
 /** TUN_F_* that make a TAP a tunnel device, on top of those of a workload's (tap.ts). */
@@ -41,11 +41,6 @@ export const TUN_F_UDP_TUNNEL_GSO_CSUM = 0x100;
 /** RFC 6335 §6: the dynamic ports, out of which RFC 7348 §5 wants the source port. */
 const SOURCE_PORTS_FROM = 49_152;
 const SOURCE_PORTS = 16_384;
-
-const MAX_SEGMENTS = 64;
-const MAX_BYTES = 65_507;
-const LARGE_BYTES = 8192;
-const LARGE_BATCH = 8;
 
 export class TunnelUnderlay implements Underlay {
   readonly kind = 'tunnel';
@@ -144,7 +139,7 @@ export class TunnelUnderlay implements Underlay {
     }
     this.#posted.consume(count);
     if (count > 0) {
-      this.#want = bytes >= count * LARGE_BYTES ? Math.min(LARGE_BATCH, this.#maxBatch) : this.#maxBatch;
+      this.#want = nextReceive(count, bytes, this.#maxBatch);
     }
   }
 
@@ -162,7 +157,7 @@ export class TunnelUnderlay implements Underlay {
         this.#bySocket.push(packet);
         continue;
       }
-      countRow(counters, counters.vtepRow(vtep) + 2, 1, pool.length[packet]!);
+      counters.count(counters.vtepRow(vtep), TX_PACKETS, 1, pool.length[packet]!);
       if (pool.trace[packet] !== 0) path.tracer.note(packet, hop['underlay.transmit'], vtep);
       pool.flow[packet]! %= this.#sourcePorts;
       if ((pool.offload[packet]! & SEGMENT_ANY) === 0) singles++;
@@ -237,8 +232,8 @@ export class TunnelUnderlay implements Underlay {
       pool.checksumOffset[packet] = 6;
       pool.segment[packet] = size;
       pool.headerLength[packet] = headers;
-      udp.writeChecksum(pool.bytes, udpAt, outer.pseudoHeader(pool.bytes, at, ipVersion, udp.HEADER + total));
-    } else if ((pool.offload[packet]! & SEGMENT_ANY) !== 0) {
+    }
+    if ((pool.offload[packet]! & SEGMENT_ANY) !== 0) {
       // The pseudo-header's sum alone asks the kernel for a checksum in each segment, if it comes to segments. A
       // receiver's GRO glues only datagrams that have one (udp_gro_receive_segment).
       udp.writeChecksum(pool.bytes, udpAt, outer.pseudoHeader(pool.bytes, at, ipVersion, udp.HEADER + total));

@@ -6,6 +6,7 @@
  *     transmit  super-packets split, checksums finished → bundles → the socket whose source port is the flow's
  */
 import { Batch } from '../core/batch.js';
+import { TX_PACKETS } from '../core/counters.js';
 import { drop } from '../core/drops.js';
 import type { Path } from '../core/path.js';
 import { CHECKSUM_UNFINISHED, DATAGRAM_AT, NO_PACKET, SEGMENT_ANY } from '../core/pool.js';
@@ -15,12 +16,11 @@ import * as vxlan from '../wire/vxlan.js';
 import type { Underlay } from './device.js';
 import { datagramDrop, EINVAL, EIO } from './errno.js';
 import type { NativePool, PacketCalls } from './native.js';
-import type { Bundler } from './offload/bundle.js';
+import { type Bundler, MAX_BYTES, MAX_SEGMENTS } from './offload/bundle.js';
 import { finishChecksum } from './offload/finish-checksum.js';
 import type { Segmenter } from './offload/segment.js';
 import { markUnfinished } from './offload/unfinished.js';
-import type { Posted } from './posted.js';
-import { countRow } from './tap.js';
+import { nextReceive, type Posted } from './posted.js';
 
 /** The sockets of one engine: bound to the port for receiving, and to spread source ports for sending. */
 export interface UdpSockets {
@@ -28,13 +28,6 @@ export interface UdpSockets {
   send4: number[];
   send6: number[];
 }
-
-/** One UDP_SEGMENT send: the kernel's bounds. */
-const MAX_SEGMENTS = 64;
-const MAX_BYTES = 65_507;
-/** Glued arrivals of this size and more are large; some of them fill the cache. */
-const LARGE_BYTES = 8192;
-const LARGE_BATCH = 8;
 
 export class UdpUnderlay implements Underlay {
   readonly kind = 'udp';
@@ -119,7 +112,7 @@ export class UdpUnderlay implements Underlay {
     }
     this.#posted.consume(count);
     if (count === 0) return;
-    this.#want = bytes >= count * LARGE_BYTES ? Math.min(LARGE_BATCH, this.#maxBatch) : this.#maxBatch;
+    this.#want = nextReceive(count, bytes, this.#maxBatch);
     for (let i = before; i < into.count; i++) markUnfinished(pool, into.packets[i]!);
   }
 
@@ -131,7 +124,7 @@ export class UdpUnderlay implements Underlay {
     const ready = this.#ready;
     for (let i = 0; i < batch.count; i++) {
       const packet = batch.packets[i]!;
-      countRow(counters, counters.vtepRow(pool.vtep[packet]!) + 2, 1, pool.length[packet]!);
+      counters.count(counters.vtepRow(pool.vtep[packet]!), TX_PACKETS, 1, pool.length[packet]!);
       if (pool.trace[packet] !== 0) path.tracer.note(packet, hop['underlay.transmit'], pool.vtep[packet]!);
       pool.flow[packet]! %= this.#sourcePorts;
       const offload = pool.offload[packet]!;

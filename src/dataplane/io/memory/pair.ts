@@ -4,7 +4,7 @@
  * the faults of io/misfortune.ts in each direction.
  */
 import type { Batch } from '../../core/batch.js';
-import { RX_BYTES, RX_PACKETS, TX_BYTES, TX_PACKETS } from '../../core/counters.js';
+import { RX_PACKETS, TX_PACKETS } from '../../core/counters.js';
 import { drop } from '../../core/drops.js';
 import type { Path } from '../../core/path.js';
 import { FRAME_AT, NO_PACKET, SLOT_BYTES } from '../../core/pool.js';
@@ -84,8 +84,7 @@ export class PairDevice implements Underlay {
     for (let i = before; i < into.count; i++) {
       const packet = into.packets[i]!;
       pool.port[packet] = this.#port;
-      counters.cells[row + RX_PACKETS]!++;
-      counters.cells[row + RX_BYTES]! += pool.length[packet]!;
+      counters.count(row, RX_PACKETS, 1, pool.length[packet]!);
     }
   }
 
@@ -124,8 +123,7 @@ export class PairDevice implements Underlay {
     const port = this.#port;
     if (port === undefined && this.#sender === undefined) return;
     const row = port === undefined ? counters.vtepRow(pool.vtep[packet]!) : counters.portRow(port);
-    counters.cells[row + TX_PACKETS]!++;
-    counters.cells[row + TX_BYTES]! += pool.length[packet]!;
+    counters.count(row, TX_PACKETS, 1, pool.length[packet]!);
     if (pool.trace[packet] === 0) return;
     if (port === undefined) tracer.note(packet, hop['underlay.transmit'], pool.vtep[packet]!);
     else tracer.note(packet, hop['tap.transmit'], port);

@@ -2,6 +2,10 @@ import type { Batch } from '../../core/batch.js';
 import type { Path } from '../../core/path.js';
 import { OPEN_RUNS, Runs } from './runs.js';
 
+/** What one segmented send may have: segments, and bytes of UDP payload (the kernel's bounds). */
+export const MAX_SEGMENTS = 64;
+export const MAX_BYTES = 65_507;
+
 /** Toward the underlay: same-size datagrams of one flow to one VTEP leave in one segmented send. */
 export class Bundler {
   readonly #path: Path;
