@@ -23,10 +23,10 @@
 /** The kernel's limit of pieces in one readv, writev or message (UIO_MAXIOV). */
 #define IOV_LIMIT 1024
 
-/** Room for one control message of an int: the largest that the data plane receives or sends. */
+/** Room for two control messages of an int: the size of segments, and the ECN field. */
 union control {
   struct cmsghdr align;
-  char bytes[CMSG_SPACE(sizeof(int))];
+  char bytes[2 * CMSG_SPACE(sizeof(int))];
 };
 
 /** Buffers of the packet calls, allocated once: a packet call allocates nothing. */

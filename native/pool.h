@@ -28,6 +28,7 @@ enum column {
   VTEP,
   FLOW,
   TRACE,
+  ECN,
   COLUMN_COUNT,
 };
 

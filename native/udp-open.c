@@ -58,6 +58,8 @@ static int open_udp(const struct udp *udp, int *port, struct failure *failure) {
   if (fd < 0) return fail(failure, "socket", NULL);
   if (six && set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1) != 0) {
     fail(failure, "setsockopt", "IPV6_V6ONLY");
+  } else if (set(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_RECVTCLASS : IP_RECVTOS, 1) != 0) {
+    fail(failure, "setsockopt", six ? "IPV6_RECVTCLASS" : "IP_RECVTOS");
   } else if (six && set(fd, IPPROTO_UDP, VIADUCT_UDP_NO_CHECK6_RX, 1) != 0) {
     /* RFC 7348, 4.1: a datagram whose UDP checksum is zero MUST be accepted; over IPv6 that has to be asked for. */
     fail(failure, "setsockopt", "UDP_NO_CHECK6_RX");

@@ -4,10 +4,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <string.h>
 
 /** Bytes of a row of the address table; a sockaddr_in or sockaddr_in6 stands at its start. */
 #define ADDRESS_ROW 32
+
+/** ECN's bits in TOS and traffic class. */
+#define ECN_MASK 3
 
 /** Writes where a datagram came from to the start of its slot, port in host order (SENDER_* in core/pool.ts). */
 static void put_sender(uint8_t *slot, const struct sockaddr_in6 *name) {
@@ -27,16 +31,24 @@ static void put_sender(uint8_t *slot, const struct sockaddr_in6 *name) {
   memcpy(slot + SENDER_PORT, &port, 2);
 }
 
-/** The size of the datagrams that the kernel glued together, 0 when it didn't. */
-static int32_t glued_size(struct msghdr *message, uint32_t length) {
-  struct cmsghdr *control = CMSG_FIRSTHDR(message);
-  if (control == NULL || control->cmsg_level != IPPROTO_UDP || control->cmsg_type != VIADUCT_UDP_GRO ||
-      control->cmsg_len < CMSG_LEN(sizeof(int))) {
-    return 0;
+/** What the kernel says of a message: the size of the datagrams that it glued together, 0 when it didn't; their ECN field. */
+static void read_control(struct msghdr *message, uint32_t length, int32_t *segment, int32_t *ecn) {
+  *segment = 0;
+  *ecn = 0;
+  for (struct cmsghdr *control = CMSG_FIRSTHDR(message); control != NULL; control = CMSG_NXTHDR(message, control)) {
+    if (control->cmsg_level == IPPROTO_IP && control->cmsg_type == IP_TOS && control->cmsg_len >= CMSG_LEN(1)) {
+      *ecn = *CMSG_DATA(control) & ECN_MASK;
+      continue;
+    }
+    int value;
+    if (control->cmsg_len < CMSG_LEN(sizeof value)) continue;
+    memcpy(&value, CMSG_DATA(control), sizeof value);
+    if (control->cmsg_level == IPPROTO_UDP && control->cmsg_type == VIADUCT_UDP_GRO) {
+      if (value > 0 && (uint32_t)value < length) *segment = value;
+    } else if (control->cmsg_level == IPPROTO_IPV6 && control->cmsg_type == IPV6_TCLASS) {
+      *ecn = value & ECN_MASK;
+    }
   }
-  int size;
-  memcpy(&size, CMSG_DATA(control), sizeof size);
-  return size > 0 && (uint32_t)size < length ? size : 0;
 }
 
 /** Messages for list[0..want). Returns how many; fewer than wanted when the next packet is out of bounds. */
@@ -93,7 +105,10 @@ napi_value call_udpReceive(napi_env env, napi_callback_info info) {
       /* A datagram that its slot couldn't take whole is worth nothing: an empty one drops as too short. */
       uint32_t length = (message->msg_hdr.msg_flags & MSG_TRUNC) != 0 ? 0 : message->msg_len;
       store(cell(pool, LENGTH, scratch->packets[n]), (int32_t)length);
-      store(cell(pool, SEGMENT, scratch->packets[n]), glued_size(&message->msg_hdr, length));
+      int32_t segment, ecn;
+      read_control(&message->msg_hdr, length, &segment, &ecn);
+      store(cell(pool, SEGMENT, scratch->packets[n]), segment);
+      store(cell(pool, ECN, scratch->packets[n]), ecn);
       put_sender(scratch->slots[n], &scratch->names[n]);
     }
     received += got;
@@ -123,17 +138,31 @@ static bool set_destination(struct msghdr *message, const struct addresses *addr
   return true;
 }
 
+/** Appends a control message; `control` has room for two of an int. */
+static void put_control(
+    struct msghdr *message, union control *control, int level, int type, const void *value, size_t bytes) {
+  struct cmsghdr *header = (struct cmsghdr *)(control->bytes + message->msg_controllen);
+  header->cmsg_level = level;
+  header->cmsg_type = type;
+  header->cmsg_len = CMSG_LEN(bytes);
+  memcpy(CMSG_DATA(header), value, bytes);
+  message->msg_control = control->bytes;
+  message->msg_controllen += CMSG_SPACE(bytes);
+}
+
 static bool set_segment(struct msghdr *message, union control *control, size_t segment) {
   if (segment == 0 || segment > UINT16_MAX) return false;
   uint16_t size = (uint16_t)segment;
-  struct cmsghdr *header = &control->align;
-  header->cmsg_level = IPPROTO_UDP;
-  header->cmsg_type = VIADUCT_UDP_SEGMENT;
-  header->cmsg_len = CMSG_LEN(sizeof size);
-  memcpy(CMSG_DATA(header), &size, sizeof size);
-  message->msg_control = control->bytes;
-  message->msg_controllen = CMSG_SPACE(sizeof size);
+  put_control(message, control, IPPROTO_UDP, VIADUCT_UDP_SEGMENT, &size, sizeof size);
   return true;
+}
+
+/** Not-ECT is what a socket sends of its own accord. */
+static void set_ecn(struct msghdr *message, union control *control, int32_t ecn) {
+  int value = ecn & ECN_MASK;
+  if (value == 0) return;
+  bool six = message->msg_namelen == sizeof(struct sockaddr_in6);
+  put_control(message, control, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_TCLASS : IP_TOS, &value, sizeof value);
 }
 
 /**
@@ -157,6 +186,7 @@ static int prepare_transmit(
     if (!set_destination(message, addresses, load(cell(pool, VTEP, first)))) return n;
     int32_t segment = size > 1 ? (int32_t)iov->iov_len : load(cell(pool, SEGMENT, first));
     if ((size > 1 || segment != 0) && !set_segment(message, &scratch->control[n], (size_t)segment)) return n;
+    set_ecn(message, &scratch->control[n], load(cell(pool, ECN, first)));
     scratch->packets[n++] = size;
     pieces += size;
     i += size;

@@ -76,13 +76,21 @@ test('take, share, copy and free in random order agree with an obvious model', (
 test('a packet begins where asked in its slot, with the columns of offload cleared', (t) => {
   const pool = new Pool(2);
   const dirty = pool.take();
-  for (const column of [pool.segment, pool.offload, pool.bundle, pool.bundleSkip, pool.trace])
+  for (const column of [pool.segment, pool.offload, pool.bundle, pool.bundleSkip, pool.trace, pool.ecn])
     column[dirty] = 7;
   pool.free(dirty);
   const packet = pool.take(DATAGRAM_AT);
   t.is(pool.offset[packet], pool.slot[packet]! * SLOT_BYTES + DATAGRAM_AT);
   t.is(pool.slotStart(packet), pool.slot[packet]! * SLOT_BYTES);
-  for (const column of [pool.length, pool.segment, pool.offload, pool.bundle, pool.bundleSkip, pool.trace])
+  for (const column of [
+    pool.length,
+    pool.segment,
+    pool.offload,
+    pool.bundle,
+    pool.bundleSkip,
+    pool.trace,
+    pool.ecn,
+  ])
     t.is(column[packet], 0);
   pool.free(packet);
   t.is(pool.allocated, 0);
@@ -103,6 +111,7 @@ test('a copy has the columns of its original; what lay deep in a glued slot gets
     'vtep',
     'flow',
     'trace',
+    'ecn',
   ] as const;
   columns.forEach((name, i) => {
     pool[name][deep] = i + 1;

@@ -4,7 +4,7 @@ import { Random } from '../../src/dataplane/core/random.js';
 import { Bundler } from '../../src/dataplane/io/offload/bundle.js';
 import { bench } from './pools.js';
 
-test('bundles hold one flow and one size, and each flow keeps its order', (t) => {
+test('bundles hold one flow, one ECN field and one size, and each flow keeps its order', (t) => {
   const random = new Random(21);
   const { path, pool } = bench('javascript', 256, 256);
   const bundler = new Bundler(path);
@@ -24,6 +24,7 @@ test('bundles hold one flow and one size, and each flow keeps its order', (t) =>
       pool.flow[packet] = random.below(flows);
       pool.length[packet] = random.chance(0.2) ? random.below(1500) : 1000;
       pool.segment[packet] = random.chance(0.02) ? 500 : 0;
+      pool.ecn[packet] = random.chance(0.05) ? 3 : 0;
       before.push(packet);
       batch.push(packet);
     }
@@ -47,6 +48,7 @@ test('bundles hold one flow and one size, and each flow keeps its order', (t) =>
       bundled += run.length;
       const lengths = run.map((packet) => pool.length[packet]!);
       t.true(run.every((packet) => key(packet) === key(first) && pool.segment[packet] === 0));
+      t.true(run.every((packet) => pool.ecn[packet] === pool.ecn[first]));
       t.true(lengths.slice(0, -1).every((length) => length === lengths[0]));
       t.true(lengths.at(-1)! <= lengths[0]! && lengths.at(-1)! > skip);
       t.true(run.length <= maxSegments);

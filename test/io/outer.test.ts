@@ -71,6 +71,7 @@ interface Stripped {
   refused: string;
   payload: Uint8Array;
   sender: { family: number; port: number; address: Uint8Array };
+  ecn: number;
   offload: number;
   checksumStart: number;
   headerLength: number;
@@ -99,6 +100,7 @@ function strip(
       port: pool.view.getUint16(slot + SENDER_PORT, true),
       address: pool.bytes.slice(slot + SENDER_ADDRESS, slot + SENDER_ADDRESS + (family === 4 ? 4 : 16)),
     },
+    ecn: pool.ecn[packet]!,
     offload: pool.offload[packet]!,
     checksumStart: pool.checksumStart[packet]!,
     headerLength: pool.headerLength[packet]!,
@@ -128,7 +130,7 @@ test('the template is the headers of the wire, lengths and source port still to 
 });
 
 /** The headers of a VTEP put before a datagram. */
-function write(ends: outer.OuterEnds, payload: Uint8Array, port: number, columns = false) {
+function write(ends: outer.OuterEnds, payload: Uint8Array, port: number, columns = false, ecn = 0) {
   const pool = new Pool(2);
   pool.bytes.fill(0xa5);
   const vteps = new Vteps(Vteps.allocate(4));
@@ -143,6 +145,7 @@ function write(ends: outer.OuterEnds, payload: Uint8Array, port: number, columns
     pool.checksumStart[packet] = 42;
     pool.headerLength[packet] = 62;
   }
+  pool.ecn[packet] = ecn;
   outer.write(pool, packet, vteps.rows, vteps.outerAt(vtep), ends.family, port, payload.length);
   return { pool, packet };
 }
@@ -192,6 +195,26 @@ test('a datagram is stripped to its payload, and its sender stands at the slot',
     const { refused, payload, sender } = strip(whole);
     t.deepEqual([refused, payload], ['', PAYLOAD]);
     t.deepEqual(sender, { family: 6, port: 50_000, address: hex('fd000000000000000000000000000001') });
+  }
+});
+
+test('the ECN field is written, the checksum right, and read back', (t) => {
+  for (const ends of [ENDS4, ENDS6]) {
+    for (let ecn = 0; ecn < 4; ecn++) {
+      const { pool, packet } = write(ends, PAYLOAD, 0xc350, false, ecn);
+      const at = pool.offset[packet]!;
+      const frame = pool.bytes.slice(at, at + pool.length[packet]!);
+      const whole = ends === ENDS4 ? WHOLE4 : WHOLE6;
+      const expected = altered(whole, 15, ends === ENDS4 ? ecn : ecn << 4);
+      if (ends === ENDS4) {
+        t.is(slowSum(frame.slice(14, 34)), 0xffff);
+        expected.set(frame.slice(24, 26), 24);
+      }
+      t.deepEqual(frame, expected);
+      t.is(strip(frame).ecn, ecn);
+      // Of the class only these two bits are the datagram's word to the frame.
+      if (ends === ENDS6) t.is(strip(altered(frame, 14, 0x6f, (0xc | ecn) << 4)).ecn, ecn);
+    }
   }
 });
 

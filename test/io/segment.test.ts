@@ -22,6 +22,7 @@ for (const way of WAYS) {
       pool.network[packet] = 2;
       pool.vtep[packet] = 3;
       pool.flow[packet] = 4;
+      pool.ecn[packet] = 2;
       const expected = segments(f, segment, (f.tcpFlags & CWR) !== 0).map((s) =>
         Buffer.from([...prefix, ...build(s)]),
       );
@@ -35,6 +36,7 @@ for (const way of WAYS) {
       for (const p of made) {
         t.deepEqual([pool.segment[p], pool.offload[p]], [0, CHECKSUM_VERIFIED]);
         t.deepEqual([pool.port[p], pool.network[p], pool.vtep[p], pool.flow[p]], [1, 2, 3, 4]);
+        t.is(pool.ecn[p], 2);
       }
       out.release(pool);
       t.is(pool.allocated, 0);

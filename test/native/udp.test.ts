@@ -73,6 +73,39 @@ for (const [family, address] of [
   });
 }
 
+for (const [family, address] of [
+  [4, '127.0.0.1'],
+  [6, '::1'],
+] as const) {
+  test(`the ECN field goes with each datagram, bundle and super-packet over ${address}, and comes with it`, (t) => {
+    const made = poolFor(t, 32);
+    const { pool, handle } = made;
+    const sender = open(t, { family, address });
+    const { fd, port } = open(t, { family, address });
+    const to = addressTable({ address, port });
+    const fields = [0, 2, 1, 3, 0];
+    const packets = fields.map((ecn, i) => {
+      const packet = packetOf(pool, new Uint8Array(100).fill(i));
+      pool.ecn[packet] = ecn;
+      return packet;
+    });
+    const whole = packetOf(pool, new Uint8Array(2500));
+    pool.segment[whole] = 1000;
+    pool.ecn[whole] = 3;
+    const bundle = [0, 0].map(() => packetOf(pool, new Uint8Array(500)));
+    pool.bundle[bundle[0]!] = 2;
+    pool.ecn[bundle[0]!] = 2;
+    const list = Int32Array.from([...packets, whole, ...bundle]);
+    t.is(native.udpTransmit(handle, sender.fd, to, list, 0, list.length), list.length);
+    const got = receive(made, fd, 10).map((packet) => [
+      pool.length[packet],
+      pool.segment[packet],
+      pool.ecn[packet],
+    ]);
+    t.deepEqual(got, [...fields.map((ecn) => [100, 0, ecn]), [2500, 1000, 3], [1000, 500, 2]]);
+  });
+}
+
 test('a super-packet reaches a socket without UDP_GRO as datagrams of the segment size', (t) => {
   const made = poolFor(t, 8);
   const { pool, handle } = made;

@@ -1,5 +1,6 @@
 import test from 'ava';
 import { CHECKSUM_UNFINISHED } from '../../src/dataplane/core/pool.js';
+import { build, frame } from '../io/frames.js';
 import { hex } from '../wire/bytes.js';
 import { mac, Overlay, plain } from './overlay.js';
 
@@ -95,5 +96,26 @@ test('where checksums begin is counted from the frame', (t) => {
     found = [packet];
   });
   t.deepEqual([pool.checksumStart[found[0]!], pool.headerLength[found[0]!]], [34, 54]);
+  t.is(pool.allocated, 0);
+});
+
+test('a mark of the underlay is handed on to the frame, or ends it when it can’t carry one', (t) => {
+  const { overlay } = setUp();
+  const { pool } = overlay;
+  for (const ip of [4, 6] as const) {
+    const through = (inner: number, outer: number) =>
+      overlay.decap(datagram(GOOD, build(frame({ ip, tos: inner }))), 2, 4, (packet) => {
+        pool.ecn[packet] = outer;
+      });
+    for (let inner = 0; inner < 4; inner++) {
+      for (const outer of [0, 2])
+        t.deepEqual(through(inner, outer).local[0]!.bytes, build(frame({ ip, tos: inner })));
+    }
+    t.deepEqual(through(2, 3).local[0]!.bytes, build(frame({ ip, tos: 3 })));
+    t.deepEqual(through(1, 3).local[0]!.bytes, build(frame({ ip, tos: 3 })));
+    t.deepEqual(through(2, 1).local[0]!.bytes, build(frame({ ip, tos: 1 })));
+    t.deepEqual(through(0, 1).local[0]!.bytes, build(frame({ ip })));
+    t.deepEqual(through(0, 3), { local: [], remote: [], drops: { 'ecn-marked': 1 } });
+  }
   t.is(pool.allocated, 0);
 });

@@ -50,6 +50,22 @@ test('the flow is that of the frame: one for all packets of a connection, others
   t.is(overlay.pool.allocated, 0);
 });
 
+test('the outer header gets the ECN field of the frame, and no other bit of its class', (t) => {
+  const overlay = new Overlay();
+  overlay.network({ index: 1 });
+  for (const ip of [4, 6] as const) {
+    for (let tos = 0; tos < 256; tos++) {
+      const packet = wrap(overlay, build(frame({ ip, tos })), 1);
+      t.is(overlay.pool.ecn[packet], tos & 3);
+      overlay.outcome();
+    }
+  }
+  const packet = wrap(overlay, plain(mac(1), mac(2)), 1);
+  t.is(overlay.pool.ecn[packet], 0);
+  overlay.outcome();
+  t.is(overlay.pool.allocated, 0);
+});
+
 test('where checksums begin is counted from the packet that grew', (t) => {
   const overlay = new Overlay();
   overlay.network({ index: 1 });

@@ -50,6 +50,10 @@ export const DROPS = [
   ['segments-too-many', 'A super-packet would have made more segments than one send carries.'],
   ['injected-loss', 'A fault-injecting device dropped the packet on purpose.'],
   ['device-closed', 'The device was closed while packets waited for it.'],
+  [
+    'ecn-marked',
+    'The underlay marked a datagram as having met congestion, and its frame could not carry the mark on: a loss, as its sender expects (RFC 6040).',
+  ],
 ] as const;
 
 export type DropReason = (typeof DROPS)[number][0];

@@ -55,6 +55,7 @@ const COLUMNS = [
   'vtep', // index of the VTEP it goes to or came from
   'flow', // hash of its flow, unsigned 16 bits in use
   'trace', // 0, or the id under which a tracer follows it
+  'ecn', // the outer header's ECN field (wire/ecn.ts): of the datagram that it arrived in, or leaves in
 ] as const;
 
 export const COLUMN_COUNT = COLUMNS.length;
@@ -105,6 +106,7 @@ export class Pool {
   readonly vtep: Int32Array;
   readonly flow: Int32Array;
   readonly trace: Int32Array;
+  readonly ecn: Int32Array;
   /** The virtio-net headers: VIRTIO_BYTES a packet, little-endian fields. */
   readonly virtio: DataView;
 
@@ -153,6 +155,7 @@ export class Pool {
     this.vtep = column('vtep');
     this.flow = column('flow');
     this.trace = column('trace');
+    this.ecn = column('ecn');
     this.virtio = new DataView(memory.columns.buffer, memory.columns.byteOffset + 4 * COLUMN_COUNT * packets);
 
     this.#freePackets = new Int32Array(packets);
@@ -199,6 +202,7 @@ export class Pool {
     this.vtep[other] = this.vtep[packet]!;
     this.flow[other] = this.flow[packet]!;
     this.trace[other] = this.trace[packet]!;
+    this.ecn[other] = this.ecn[packet]!;
     return other;
   }
 
@@ -224,6 +228,7 @@ export class Pool {
     this.vtep[other] = this.vtep[packet]!;
     this.flow[other] = this.flow[packet]!;
     this.trace[other] = this.trace[packet]!;
+    this.ecn[other] = this.ecn[packet]!;
     return other;
   }
 
@@ -251,5 +256,6 @@ export class Pool {
     this.bundle[packet] = 0;
     this.bundleSkip[packet] = 0;
     this.trace[packet] = 0;
+    this.ecn[packet] = 0;
   }
 }

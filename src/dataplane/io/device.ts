@@ -13,8 +13,10 @@ export interface Device {
  * A device that carries datagrams between VTEPs. Its packets begin at the datagram's payload (the VXLAN header).
  *
  * receive: the sender stands at the slot's start (core/pool.ts, SENDER_*). Glued datagrams come out as one
- * packet each. `offload`, `segment`, `checksumStart`, `headerLength` speak of the payload, counted from the packet's start.
- * transmit: `vtep` says whither, `flow` gives the source port. A super-packet may be handed over whole.
+ * packet each. `offload`, `segment`, `checksumStart`, `headerLength` speak of the payload, counted from the packet's start;
+ * `ecn` is the outer header's field.
+ * transmit: `vtep` says whither, `flow` gives the source port, `ecn` the outer header's field. A super-packet may be handed
+ * over whole.
  */
 export interface Underlay extends Device {
   readonly kind: 'tunnel' | 'udp' | 'dgram' | 'pair';

@@ -88,14 +88,15 @@ export interface Addon {
   ): number;
 
   /**
-   * recvmmsg into list[0..count). Sets `length`, `segment` (size of the glued datagrams, 0 when there is one), and the
-   * sender at the slot's start (SENDER_*). Returns how many.
+   * recvmmsg into list[0..count). Sets `length`, `segment` (size of the glued datagrams, 0 when there is one), `ecn`, and
+   * the sender at the slot's start (SENDER_*). Returns how many.
    */
   udpReceive(pool: number, fd: number, list: Int32Array, count: number): number;
   /**
    * sendmmsg of list[from..count). Destination: the 32-byte row number `vtep` of `addresses` (a raw sockaddr_in or
    * sockaddr_in6). A packet with `segment` > 0 goes with UDP_SEGMENT of that size; a bundle with that of its first
-   * packet's length. Followers leave out `bundleSkip` bytes. Returns as tapTransmit.
+   * packet's length, and the outer header gets the first one's `ecn`. Followers leave out `bundleSkip` bytes. Returns as
+   * tapTransmit.
    */
   udpTransmit(
     pool: number,

@@ -5,6 +5,7 @@
 import { drop } from '../core/drops.js';
 import { CHECKSUM_UNFINISHED, type Pool, SENDER_ADDRESS, SENDER_FAMILY, SENDER_PORT } from '../core/pool.js';
 import * as checksums from '../wire/checksum.js';
+import * as ecn from '../wire/ecn.js';
 import * as ethernet from '../wire/ethernet.js';
 import * as ipv4 from '../wire/ipv4.js';
 import * as ipv6 from '../wire/ipv6.js';
@@ -48,7 +49,8 @@ export function template(ends: OuterEnds): Uint8Array {
 }
 
 /**
- * Puts the headers before the datagram that begins at the packet's offset (8 bytes VXLAN, then the frame).
+ * Puts the headers before the datagram that begins at the packet's offset (8 bytes VXLAN, then the frame); column `ecn`
+ * is their ECN field.
  * @param rows words that hold the template from `row` on
  * @param total bytes of the datagram's payload: the packet's, or of a whole bundle
  */
@@ -75,8 +77,10 @@ export function write(
     const ip = at + ethernet.HEADER;
     view.setUint16(ip + 2, ipv4.HEADER + udpLength);
     view.setUint16(ip + 10, checksums.update16(view.getUint16(ip + 10), 0, ipv4.HEADER + udpLength));
+    if (pool.ecn[packet] !== 0) ecn.write4(pool.bytes, ip, pool.ecn[packet]!);
   } else {
     view.setUint16(at + ethernet.HEADER + 4, udpLength);
+    if (pool.ecn[packet] !== 0) ecn.write6(pool.bytes, at + ethernet.HEADER, pool.ecn[packet]!);
   }
   const udpAt = at + outer - udp.HEADER;
   view.setUint16(udpAt, sourcePort);
@@ -114,7 +118,8 @@ export interface Here {
 
 /**
  * Checks the outer headers of a frame that arrived, and strips them: the packet begins at the UDP payload after
- * that, and ends where UDP says; its sender is written to the slot. Returns 0, or the drop reason + 1.
+ * that, and ends where UDP says; its sender is written to the slot, its ECN field to the column. Returns 0, or the
+ * drop reason + 1.
  *
  * 1. Ethernet type and IP header, whole and consistent  2. to this host and port  3. UDP length
  * 4. UDP checksum, unless it is absent (RFC 7348 §5, for IPv6 RFC 6935) or unfinished (it stayed in this host)
@@ -168,6 +173,7 @@ export function strip(pool: Pool, packet: number, here: Here): number {
 
   const slot = pool.slotStart(packet);
   const family = type === ethernet.IPV4 ? 4 : 6;
+  pool.ecn[packet] = family === 4 ? ecn.of4(bytes, ip) : ecn.of6(bytes, ip);
   view.setUint16(slot + SENDER_FAMILY, family, true);
   view.setUint16(slot + SENDER_PORT, udp.sourcePort(bytes, udpAt), true);
   const source = family === 4 ? ip + 12 : ip + ipv6.SOURCE;

@@ -9,6 +9,7 @@ import type { Path } from '../core/path.js';
 import { SENDER_ADDRESS, SENDER_FAMILY } from '../core/pool.js';
 import { hop } from '../core/tracer.js';
 import type { Vteps } from '../core/vteps.js';
+import * as ecn from '../wire/ecn.js';
 import * as ethernet from '../wire/ethernet.js';
 import * as vxlan from '../wire/vxlan.js';
 import type { Network, Networks } from './network.js';
@@ -74,7 +75,17 @@ export class Decap {
         cells[row + RX_BYTES]! += length[packet]!;
       }
 
-      // 3. The frame begins behind the header.
+      // 3. What happened to the datagram on the underlay has happened to the frame.
+      const outer = pool.ecn[packet]!;
+      if ((outer & 1) !== 0) {
+        const frame = at + vxlan.HEADER;
+        if (!ecn.combine(bytes, frame, length[packet]! - vxlan.HEADER, outer)) {
+          path.drop(packet, drop['ecn-marked']);
+          continue;
+        }
+      }
+
+      // 4. The frame begins behind the header.
       pool.network[packet] = network.index;
       pool.vtep[packet] = vtep;
       offset[packet] = at + vxlan.HEADER;

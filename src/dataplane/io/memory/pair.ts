@@ -147,6 +147,7 @@ export class PairDevice implements Underlay {
     pool.checksumStart[ours] = source.checksumStart[theirs]!;
     pool.checksumOffset[ours] = source.checksumOffset[theirs]!;
     pool.headerLength[ours] = source.headerLength[theirs]!;
+    pool.ecn[ours] = source.ecn[theirs]!;
     if (from.#sender !== undefined)
       writeSender(pool.view, pool.slotStart(ours), from.#sender.address, from.#sender.port);
     from.#dice.corrupt(pool, ours);

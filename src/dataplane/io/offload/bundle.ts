@@ -11,8 +11,9 @@ export class Bundler {
   readonly #path: Path;
   readonly #runs: Runs;
   readonly #ends: Int32Array;
-  /** Of each open run: bytes of its first packet, and of the send as a whole. */
+  /** Of each open run: bytes of its first packet, its ECN field, and bytes of the send as a whole. */
   readonly #size = new Int32Array(OPEN_RUNS);
+  readonly #ecn = new Int32Array(OPEN_RUNS);
   readonly #total = new Int32Array(OPEN_RUNS);
 
   constructor(path: Path) {
@@ -22,9 +23,9 @@ export class Bundler {
   }
 
   /**
-   * Makes packets of one (vtep, flow) adjacent, where they have one length (the last may be shorter), and sets `bundle`
-   * and `bundleSkip` of the first. Packets with `segment` > 0 stay alone, and end the run of their flow. Checksums are
-   * the caller's: each datagram of a bundle must leave finished.
+   * Makes packets of one (vtep, flow) adjacent, where they have one ECN field and one length (the last may be shorter), and
+   * sets `bundle` and `bundleSkip` of the first. Packets with `segment` > 0 stay alone, and end the run of their flow.
+   * Checksums are the caller's: each datagram of a bundle must leave finished.
    * @param maxBytes of one send, `skip` counted once
    * @param skip header bytes that only the first packet of a bundle keeps
    */
@@ -48,7 +49,8 @@ export class Bundler {
       }
       if (run >= 0) {
         const total = this.#total[run] + length - skip;
-        if (length <= this.#size[run] && total <= maxBytes && runs.count[run] < maxSegments) {
+        const alike = length <= this.#size[run] && pool.ecn[packet] === this.#ecn[run];
+        if (alike && total <= maxBytes && runs.count[run] < maxSegments) {
           runs.join(run, packet);
           this.#total[run] = total;
           if (length < this.#size[run]) runs.close(run);
@@ -58,6 +60,7 @@ export class Bundler {
       }
       const opened = runs.open(key, packet);
       this.#size[opened] = length;
+      this.#ecn[opened] = pool.ecn[packet];
       this.#total[opened] = length;
     }
     if (runs.joined === 0) return;

@@ -94,6 +94,7 @@ export class Segmenter {
       pool.vtep[home] = pool.vtep[packet];
       pool.flow[home] = pool.flow[packet];
       pool.trace[home] = pool.trace[packet];
+      pool.ecn[home] = pool.ecn[packet];
       const to = pool.offset[home];
       const count = Math.min(perSlot, segments - done);
       const payload = Math.min(left, count * segment);
