@@ -126,13 +126,11 @@ export class DgramUnderlay implements Underlay {
   /** 1. split super-packets, finish checksums; 2. find address and socket; 3. hand over to node. */
   transmit(batch: Batch): void {
     const path = this.#path;
-    const { pool, counters } = path;
+    const { pool } = path;
     const out = this.#out;
     for (let i = 0; i < batch.count; i++) {
       const packet = batch.packets[i]!;
-      const vtep = pool.vtep[packet]!;
-      counters.count(counters.vtepRow(vtep), TX_PACKETS, 1, pool.length[packet]!);
-      if (pool.trace[packet] !== 0) path.tracer.note(packet, hop['underlay.transmit'], vtep);
+      if (pool.trace[packet] !== 0) path.tracer.note(packet, hop['underlay.transmit'], pool.vtep[packet]!);
       const offload = pool.offload[packet]!;
       if ((offload & SEGMENT_ANY) !== 0) this.#options.segmenter.segment(packet, out, vxlan.HEADER);
       else if ((offload & CHECKSUM_UNFINISHED) === 0 || this.#finishChecksum(path, packet)) out.push(packet);
@@ -226,7 +224,9 @@ export class DgramUnderlay implements Underlay {
 
   #finish(packet: number, error: Error | null): void {
     if (error === null || error === undefined) {
-      this.#path.pool.free(packet);
+      const { pool, counters } = this.#path;
+      counters.count(counters.vtepRow(pool.vtep[packet]!), TX_PACKETS, 1, pool.length[packet]!);
+      pool.free(packet);
       return;
     }
     const reason = SEND_ERRORS[(error as NodeJS.ErrnoException).code ?? ''];

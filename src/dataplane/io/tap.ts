@@ -135,29 +135,30 @@ export class Tap implements Device {
 
     // 3. Headers for the packets that begin a write.
     const { packets, count } = ready;
-    let bytes = 0;
-    for (let i = 0; i < count; ) {
+    for (let i = 0; i < count; i += Math.max(1, pool.bundle[packets[i]!]!)) {
       const packet = packets[i]!;
       virtio.writeHeader(pool, packet);
-      const run = Math.max(1, pool.bundle[packet]!);
-      for (const end = i + run; i < end; i++) bytes += pool.length[packets[i]!]!;
       if (pool.trace[packet] !== 0) path.tracer.note(packet, hop['tap.transmit'], this.#port);
     }
 
     // 4. Out; what is refused is dropped, and the rest goes on.
-    let lost = 0;
+    const { handle, status } = this.#native;
+    let sent = 0;
+    let bytes = 0;
     for (let from = 0; from < count; ) {
-      from = this.#addon.tapTransmit(this.#native.handle, this.fd, virtio.HEADER_BYTES, packets, from, count);
-      if (from >= count) break;
-      const errno = this.#native.status[1]!;
+      const stopped = this.#addon.tapTransmit(handle, this.fd, virtio.HEADER_BYTES, packets, from, count);
+      sent += stopped - from;
+      for (; from < stopped; from++) {
+        bytes += pool.length[packets[from]!]!;
+        pool.free(packets[from]!);
+      }
+      if (stopped >= count) break;
+      const errno = status[1]!;
       this.#onError(errno);
       const run = Math.max(1, pool.bundle[packets[from]!]!);
-      counters.dropMany(tapDrop(errno), run);
-      lost += run;
-      from += run;
+      for (const end = from + run; from < end; from++) path.drop(packets[from]!, tapDrop(errno));
     }
-    for (let i = 0; i < count; i++) pool.free(packets[i]!);
-    counters.count(counters.portRow(this.#port), TX_PACKETS, count - lost, bytes);
+    counters.count(counters.portRow(this.#port), TX_PACKETS, sent, bytes);
     ready.count = 0;
   }
 

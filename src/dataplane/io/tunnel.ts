@@ -59,7 +59,7 @@ export class TunnelUnderlay implements Underlay {
   readonly #sourcePorts: number;
   readonly #portStep: number;
   readonly #maxBatch: number;
-  readonly #onError: (errno: number) => void;
+  readonly #onError: (errno: number, vtep: number) => void;
   readonly #ready: Batch;
   readonly #bySocket: Batch;
   #want: number;
@@ -78,7 +78,7 @@ export class TunnelUnderlay implements Underlay {
     /** how many source ports flows are spread over (see UnderlaySpec) */
     sourcePorts: number;
     batch: number;
-    onError: (errno: number) => void;
+    onError: (errno: number, vtep: number) => void;
   }) {
     this.fd = options.fd;
     this.udp = options.udp;
@@ -145,7 +145,7 @@ export class TunnelUnderlay implements Underlay {
 
   transmit(batch: Batch): void {
     const path = this.#path;
-    const { pool, counters } = path;
+    const { pool } = path;
 
     // 1. Who can't be reached by the TAP is reached by the sockets.
     const ready = this.#ready;
@@ -157,7 +157,6 @@ export class TunnelUnderlay implements Underlay {
         this.#bySocket.push(packet);
         continue;
       }
-      counters.count(counters.vtepRow(vtep), TX_PACKETS, 1, pool.length[packet]!);
       if (pool.trace[packet] !== 0) path.tracer.note(packet, hop['underlay.transmit'], vtep);
       pool.flow[packet]! %= this.#sourcePorts;
       if ((pool.offload[packet]! & SEGMENT_ANY) === 0) singles++;
@@ -176,21 +175,39 @@ export class TunnelUnderlay implements Underlay {
     // 4. Out.
     for (let from = 0; from < count; ) {
       const { handle, status } = this.#native;
-      from = this.#addon.tapTransmit(handle, this.fd, virtio.TUNNEL_HEADER_BYTES, packets, from, count);
-      if (from >= count) break;
+      const { fd } = this;
+      const stopped = this.#addon.tapTransmit(handle, fd, virtio.TUNNEL_HEADER_BYTES, packets, from, count);
+      while (from < stopped) from = this.#sent(packets, from);
+      if (stopped >= count) break;
       const errno = status[1]!;
-      this.#onError(errno);
+      const first = packets[from]!;
+      this.#onError(errno, pool.vtep[first]!);
       if (errno === EBADFD) this.failedErrno = errno;
-      const run = Math.max(1, pool.bundle[packets[from]!]!);
       const refused = errno === EINVAL || errno === EBADFD;
-      counters.dropMany(drop[refused ? 'underlay-error' : 'underlay-busy'], run);
-      from += run;
+      const reason = drop[refused ? 'underlay-error' : 'underlay-busy'];
+      for (const end = from + Math.max(1, pool.bundle[first]!); from < end; from++) {
+        path.drop(packets[from]!, reason);
+      }
     }
-    for (let i = 0; i < count; i++) pool.free(packets[i]!);
     ready.count = 0;
   }
 
   close(): void {}
+
+  /** Counts and frees a packet, or bundle, that the TAP has taken; the index of the next. The outer headers don't count. */
+  #sent(packets: Int32Array, from: number): number {
+    const { pool, counters } = this.#path;
+    const first = packets[from]!;
+    const vtep = pool.vtep[first]!;
+    const run = Math.max(1, pool.bundle[first]!);
+    let bytes = this.#vteps.family(vtep) === 6 ? -outer.OUTER_IPV6 : -outer.OUTER_IPV4;
+    for (let i = from; i < from + run; i++) {
+      bytes += pool.length[packets[i]!]!;
+      pool.free(packets[i]!);
+    }
+    counters.count(counters.vtepRow(vtep), TX_PACKETS, run, bytes);
+    return from + run;
+  }
 
   /** A bundle has one unfinished checksum, the outer one, so each inner checksum in it must be finished. */
   #bundleSingles(ready: Batch): void {

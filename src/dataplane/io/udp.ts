@@ -42,7 +42,7 @@ export class UdpUnderlay implements Underlay {
   readonly #bundle: boolean;
   /** Sending sockets of a family: flows that share one leave together (see UnderlaySpec). */
   readonly #sourcePorts: number;
-  readonly #onError: (errno: number) => void;
+  readonly #onError: (errno: number, vtep: number) => void;
   readonly #onNoSegment: () => void;
   readonly #maxBatch: number;
   readonly #ready: Batch;
@@ -66,7 +66,8 @@ export class UdpUnderlay implements Underlay {
     segment: boolean;
     bundle: boolean;
     batch: number;
-    onError: (errno: number) => void;
+    /** a refusal, and the VTEP that the datagram was for */
+    onError: (errno: number, vtep: number) => void;
     /** the kernel or device refused UDP_SEGMENT; it is off from now on */
     onNoSegment: () => void;
   }) {
@@ -118,13 +119,12 @@ export class UdpUnderlay implements Underlay {
 
   transmit(batch: Batch): void {
     const path = this.#path;
-    const { pool, counters } = path;
+    const { pool } = path;
 
     // 1. Super-packets are split (left glued when the kernel can segment), checksums finished.
     const ready = this.#ready;
     for (let i = 0; i < batch.count; i++) {
       const packet = batch.packets[i]!;
-      counters.count(counters.vtepRow(pool.vtep[packet]!), TX_PACKETS, 1, pool.length[packet]!);
       if (pool.trace[packet] !== 0) path.tracer.note(packet, hop['underlay.transmit'], pool.vtep[packet]!);
       pool.flow[packet]! %= this.#sourcePorts;
       const offload = pool.offload[packet]!;
@@ -169,13 +169,18 @@ export class UdpUnderlay implements Underlay {
   }
 
   #sendLane(fd: number, batch: Batch): void {
-    const { pool, counters } = this.#path;
+    const path = this.#path;
+    const { pool, counters } = path;
     const { packets, count } = batch;
     const again = this.#again;
     for (let from = 0; from < count; ) {
       const { handle, status } = this.#native;
       const stopped = this.#addon.udpTransmit(handle, fd, this.#vteps.addresses, packets, from, count);
-      for (; from < stopped; from++) pool.free(packets[from]!);
+      for (; from < stopped; from++) {
+        const packet = packets[from]!;
+        counters.count(counters.vtepRow(pool.vtep[packet]!), TX_PACKETS, 1, pool.length[packet]!);
+        pool.free(packet);
+      }
       if (stopped >= count) break;
       const errno = status[1]!;
       const first = packets[from]!;
@@ -188,9 +193,8 @@ export class UdpUnderlay implements Underlay {
         for (const end = from + run; from < end; from++) this.#single(packets[from]!, again);
         continue;
       }
-      this.#onError(errno);
-      counters.dropMany(datagramDrop(errno), run);
-      for (const end = from + run; from < end; from++) pool.free(packets[from]!);
+      this.#onError(errno, pool.vtep[first]!);
+      for (const end = from + run; from < end; from++) path.drop(packets[from]!, datagramDrop(errno));
     }
     batch.count = 0;
     if (again.count > 0) {

@@ -94,9 +94,12 @@ export class PairDevice implements Underlay {
     const other = this.#other;
     for (let i = 0; i < batch.count; i++) {
       const packet = batch.packets[i]!;
+      if (other === undefined) {
+        path.drop(packet, drop['device-closed']);
+        continue;
+      }
       this.#count(packet);
-      if (other === undefined) path.drop(packet, drop['device-closed']);
-      else if (this.#dice.lost()) path.drop(packet, drop['injected-loss']);
+      if (this.#dice.lost()) path.drop(packet, drop['injected-loss']);
       else {
         other.#arrive(this, packet);
         if (this.#dice.duplicated()) other.#arrive(this, packet);
