@@ -235,7 +235,7 @@ class EngineThread {
       sockets: spec.sockets,
       segmenter: this.#segmenter,
       segment: spec.segment,
-      onError: (errno) => this.#refused('underlay', -1, errno),
+      onError: (errno, vtep) => this.#refused('underlay', vtep, errno),
       onNoSegment: () => this.#tell({ kind: 'no-segment' }),
     });
     this.#udp = udp;
@@ -250,7 +250,7 @@ class EngineThread {
       ...common,
       ...spec.tunnel,
       udp,
-      onError: (errno) => this.#refused('tunnel', -1, errno),
+      onError: (errno, vtep) => this.#refused('tunnel', vtep, errno),
     });
     this.#addon.epollAdd(this.#epoll, spec.tunnel.fd, TUNNEL);
     this.#engine.setUnderlay(this.#tunnel);
@@ -269,11 +269,12 @@ class EngineThread {
     this.#tell({ kind: 'device-lost', device, port, errno });
   }
 
-  #refused(device: 'tap' | 'underlay' | 'tunnel', port: number, errno: number): void {
-    const key = `${device} ${port} ${errno}`;
+  /** `at` is the port of a TAP, of an underlay the VTEP; there the first one stands for all. */
+  #refused(device: 'tap' | 'underlay' | 'tunnel', at: number, errno: number): void {
+    const key = device === 'tap' ? `${device} ${at} ${errno}` : `${device} ${errno}`;
     if (this.#told.has(key)) return;
     this.#told.add(key);
-    this.#tell({ kind: 'device-error', device, port, errno });
+    this.#tell({ kind: 'device-error', device, at, errno });
   }
 
   #tell(notice: Notice): void {

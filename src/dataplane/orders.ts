@@ -64,8 +64,8 @@ export interface Orders {
 
 export type Notice =
   | { kind: 'done'; id: number }
-  /** first refusal with this errno on this device */
-  | { kind: 'device-error'; device: 'tap' | 'underlay' | 'tunnel'; port: number; errno: number }
+  /** first refusal with this errno on this device; `at` is the port of a TAP, or the VTEP that the datagram was for */
+  | { kind: 'device-error'; device: 'tap' | 'underlay' | 'tunnel'; at: number; errno: number }
   /** the device is gone, and the engine has let go of it */
   | { kind: 'device-lost'; device: 'tap' | 'tunnel'; port: number; errno: number }
   /** UDP_SEGMENT was refused and is off */

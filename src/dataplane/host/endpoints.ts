@@ -5,10 +5,11 @@ import { ApplyError, type Logger } from '../face.js';
 import { need } from '../io/native.js';
 import { HEADER_BYTES } from '../io/offload/virtio.js';
 import { addAddress, removeAddress } from '../io/rtnetlink/address.js';
-import { setLink } from '../io/rtnetlink/link.js';
+import { linkByName, setLink } from '../io/rtnetlink/link.js';
 import { addRoute, removeRoute } from '../io/rtnetlink/route.js';
 import { type TapOffloads, tapOffloadBits } from '../io/tap.js';
 import type { OpenEndpoint } from './carrier.js';
+import { interfaceRefusal, interfaceTaken } from './refusals.js';
 
 /** What the kernel may queue towards us before it holds the senders back; many super-packets. */
 const SEND_BUFFER_BYTES = 16 << 20;
@@ -51,6 +52,7 @@ export function openTap(
   return explained(
     endpoint,
     () => {
+      refuseTaken(endpoint);
       let link = 0;
       for (let queue = 0; queue < queues; queue++) {
         const tap = openQueue(netns, endpoint.interface, queues > 1, offloads, logger);
@@ -185,12 +187,21 @@ function openQueue(
   }
 }
 
+/**
+ * Our TAPs end with their process, also with one that was killed, so whatever has the name is somebody else's. The
+ * kernel would attach us to a persistent TAP, or add a queue to another's, without a word.
+ */
+function refuseTaken(endpoint: Endpoint): void {
+  const found = linkByName(netnsPath(endpoint.netns), endpoint.interface);
+  if (found !== undefined) throw new Error(interfaceTaken(endpoint, found));
+}
+
 function explained<T>(endpoint: Endpoint, task: () => T, undo: () => void): T {
   try {
     return task();
   } catch (error) {
     undo();
-    throw new ApplyError(`${named(endpoint)}: ${(error as Error).message}`, { cause: error });
+    throw new ApplyError(`${named(endpoint)}: ${interfaceRefusal(error)}`, { cause: error });
   }
 }
 

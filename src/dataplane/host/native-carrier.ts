@@ -1,13 +1,15 @@
 /** The carrier on the addon: an engine a thread, TAPs for workloads, UDP sockets or the tunnel TAP for the underlay. */
-import { isDeepStrictEqual } from 'node:util';
+import { getSystemErrorName, isDeepStrictEqual } from 'node:util';
 import type { Config, Endpoint } from '../config.js';
 import { need } from '../io/native.js';
 import { linkByIndex } from '../io/rtnetlink/link.js';
 import { type TapOffloads, tapOffloadBits } from '../io/tap.js';
 import type { Notice, Order } from '../orders.js';
+import { vtepText } from './addresses.js';
 import type { Carrier, CarrierEvents, Change, OpenEndpoint, Shared } from './carrier.js';
 import { changeTap, closeTap, isForsaken, type OpenTap, openTap, wantedOffloads } from './endpoints.js';
 import { Engines } from './engines.js';
+import { tapRefusal, vtepRefusal } from './refusals.js';
 import { type OpenUnderlay, openUnderlay } from './underlay.js';
 import { VtepKeeper } from './vtep-keeper.js';
 
@@ -143,20 +145,29 @@ export class NativeCarrier implements Carrier {
     ];
   }
 
+  #vtepAddress(vtep: number): string {
+    const { vteps } = this.#shared.tables;
+    return vtepText(vteps.family(vtep), vteps.addressWords(vtep));
+  }
+
   #heard(notice: Notice): void {
     const { logger } = this.#events;
     switch (notice.kind) {
       case 'device-error': {
-        const { device, port, errno } = notice;
-        logger.warn(
-          { device, port, errno },
-          'a device refused packets; further ones with this errno are only counted',
-        );
+        const { device, at, errno } = notice;
+        const { fields, message } =
+          device === 'tap'
+            ? tapRefusal(errno, this.#events.whole().endpoints.find(({ port }) => port === at)?.endpoint)
+            : vtepRefusal(errno, device, this.#vtepAddress(at));
+        logger.warn(fields, message);
         break;
       }
       case 'device-lost':
         if (notice.device === 'tap') this.#events.onLost(notice.port);
-        else logger.warn({ errno: notice.errno }, 'the tunnel device is gone; UDP sockets carry');
+        else {
+          const error = getSystemErrorName(-notice.errno);
+          logger.warn({ error }, 'the tunnel device is gone; UDP sockets carry until a restart');
+        }
         break;
       case 'no-segment':
         logger.info({}, 'UDP_SEGMENT was refused and is off; datagrams leave one by one');

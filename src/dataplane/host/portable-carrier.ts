@@ -15,6 +15,7 @@ import { DgramUnderlay } from '../io/dgram.js';
 import { unavailable } from '../io/native.js';
 import { Segmenter } from '../io/offload/segment.js';
 import type { Carrier, CarrierEvents, Change, OpenEndpoint, Shared, UnderlayFacts } from './carrier.js';
+import { portRefusal } from './refusals.js';
 
 /** Gives an endpoint's device, whose packets are of the pool of `path`; undefined: there is none by that name. */
 export type DeviceFor = (endpoint: Endpoint, path: Path) => Device | undefined;
@@ -158,7 +159,8 @@ export class PortableCarrier implements Carrier {
         sendBuffer: underlay.sendBuffer,
       });
     } catch (error) {
-      throw new ApplyError(`underlay: ${(error as Error).message}`, { cause: error });
+      const { address = underlay.address.join(' ') } = error as { address?: string };
+      throw new ApplyError(`underlay: ${portRefusal(error, address, underlay.port)}`, { cause: error });
     }
     this.#config = config;
     this.#mtu = underlayMtu(config);

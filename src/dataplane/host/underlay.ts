@@ -15,6 +15,7 @@ import { TUN_F_UDP_TUNNEL_GSO, TUN_F_UDP_TUNNEL_GSO_CSUM } from '../io/tunnel.js
 import type { UnderlaySpec } from '../orders.js';
 import * as ipv4 from '../wire/ipv4.js';
 import * as ipv6 from '../wire/ipv6.js';
+import { portRefusal } from './refusals.js';
 
 const SEND_BUFFER_BYTES = 16 << 20;
 const TUNNEL_HEADER_BYTES = 24;
@@ -112,13 +113,13 @@ function openSockets(
   engines: number,
   opened: number[],
 ): UnderlaySpec['sockets'] {
-  const open = (address: string, port: number, sends: boolean) => {
+  const open = (address: string, port: number, sends: boolean, shared = !sends && engines > 1) => {
     const { fd } = need().openUdp({
       family: address.includes(':') ? 6 : 4,
       address,
       port,
       netns: '',
-      reusePort: !sends && engines > 1,
+      reusePort: shared,
       gro: !sends && offload.gro,
       mtuDiscover: MTU_PROBE,
       receiveBuffer: sends ? 4096 : underlay.receiveBuffer,
@@ -138,7 +139,18 @@ function openSockets(
         return open(address, 0, true);
       }
     });
-  const receive = underlay.address.map((address) => open(address, underlay.port, false));
+  const receive = underlay.address.map((address) => {
+    try {
+      // The engines share the port, and another data plane with several of them could share it too: first it must be free.
+      if (engine === 0 && engines > 1) {
+        open(address, underlay.port, false, false);
+        need().close(opened.pop()!);
+      }
+      return open(address, underlay.port, false);
+    } catch (error) {
+      throw new Error(portRefusal(error, address, underlay.port), { cause: error });
+    }
+  });
   const of = (six: boolean) => underlay.address.filter((each) => each.includes(':') === six);
   return { receive, send4: of(false).flatMap(sending), send6: of(true).flatMap(sending) };
 }
