@@ -2,9 +2,9 @@
 import { once } from 'node:events';
 import { chmodSync, existsSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
 import type { Server } from 'node:http';
-import { connect } from 'node:net';
 import { dirname, resolve } from 'node:path';
 import { Failure } from '../failure.js';
+import { inTurn, isListening } from './turn.js';
 
 export const DEFAULT_SOCKET = '/run/viaduct/dataplane.sock';
 
@@ -15,20 +15,14 @@ export function socketPath(option: string | undefined): string {
   return resolve(option || process.env.VIADUCT_SOCKET || DEFAULT_SOCKET);
 }
 
-/** Whether a process accepts connections at the path. */
-export function answers(path: string): Promise<boolean> {
-  return new Promise((done) => {
-    const socket = connect(path);
-    socket.once('connect', () => {
-      socket.destroy();
-      done(true);
-    });
-    socket.once('error', () => done(false));
-  });
+/** Whether a process accepts connections at the path; what can't be asked isn't dead. */
+export async function answers(path: string): Promise<boolean> {
+  const said = await isListening(path);
+  return said === 'yes' || said === 'denied';
 }
 
-/** Makes the path free to listen at: creates its directory, takes over a socket that nobody answers at, refuses all else. */
-export async function claim(path: string): Promise<void> {
+/** Makes the directory that the socket is to be in. */
+function makeFolder(path: string): void {
   if (Buffer.byteLength(path) > PATH_MAX_BYTES) {
     throw new Failure(
       `The socket path ${path} is longer than ${PATH_MAX_BYTES} bytes; choose a shorter one.`,
@@ -41,6 +35,10 @@ export async function claim(path: string): Promise<void> {
       `${dirname(path)} can't be made (${(error as Error).message}); run as root, or choose another --socket.`,
     );
   }
+}
+
+/** Makes the path free to listen at, in our turn: takes over a socket that nobody answers at, refuses all else. */
+async function claim(path: string): Promise<void> {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
   if (!found.isSocket())
@@ -53,13 +51,21 @@ export async function claim(path: string): Promise<void> {
 
 /** Listens, with mode 0600. The file goes when the server closes. */
 export async function listen(server: Server, path: string): Promise<void> {
-  await claim(path);
-  server.listen(path);
-  // It is bound by now, or an error is on its way; nobody has been let in yet.
-  if (existsSync(path)) chmodSync(path, 0o600);
-  await once(server, 'listening').catch((error: Error) => {
-    throw new Failure(`${path} can't be made (${error.message}); run as root, or choose another --socket.`);
-  });
+  makeFolder(path);
+  try {
+    await inTurn(path, async () => {
+      await claim(path);
+      server.listen(path);
+      // It is bound by now, or an error is on its way; nobody has been let in yet.
+      if (existsSync(path)) chmodSync(path, 0o600);
+      await once(server, 'listening');
+    });
+  } catch (error) {
+    if (error instanceof Failure) throw error;
+    throw new Failure(
+      `${path} can't be made (${(error as Error).message}); run as root, or choose another --socket.`,
+    );
+  }
 }
 
 /** Removes the socket, if it is still this one, when the process exits without closing its server. */
