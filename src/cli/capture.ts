@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { open } from 'node:fs/promises';
 import { Failure } from './failure.js';
 import { RecordCutter } from './pcap/record-cutter.js';
-import { follow } from './socket/client.js';
+import { follow, lostText } from './socket/client.js';
 import { socketPath } from './socket/place.js';
 
 export interface CaptureOptions {
@@ -12,6 +12,8 @@ export interface CaptureOptions {
   write: string;
   count?: string;
   snaplen?: string;
+  /** at the end the sum as a JSON object: on stdout, or on stderr when stdout has the capture */
+  json?: boolean;
 }
 
 export async function capture(filter: readonly string[], options: CaptureOptions): Promise<number> {
@@ -19,16 +21,24 @@ export async function capture(filter: readonly string[], options: CaptureOptions
   if (options.count !== undefined) query.count = options.count;
   if (options.snaplen !== undefined) query.snaplen = options.snaplen;
   const cutter = new RecordCutter();
-  await follow(socketPath(options.socket), '/v1/capture', query, async (response) => {
+  const lost = await follow(socketPath(options.socket), '/v1/capture', query, async (response) => {
     const output = options.write === '-' ? STDOUT : await openFile(options.write);
-    console.error(`capturing to ${options.write === '-' ? 'stdout' : options.write}; Ctrl-C ends it`);
+    if (!options.json)
+      console.error(`capturing to ${options.write === '-' ? 'stdout' : options.write}; Ctrl-C ends it`);
     try {
       for await (const chunk of response as AsyncIterable<Buffer>) await output.write(cutter.cut(chunk));
     } finally {
       await output.close();
     }
   });
-  console.error(`${cutter.records} frames captured`);
+  if (options.json) {
+    const sum = JSON.stringify({ frames: cutter.records, lost });
+    if (options.write === '-') console.error(sum);
+    else console.log(sum);
+  } else {
+    console.error(`${cutter.records} frames captured`);
+    if (lost !== 0) console.error(lostText(lost));
+  }
   return 0;
 }
 

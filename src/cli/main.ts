@@ -42,7 +42,7 @@ program
   .description('which way each matching packet goes, and why it is dropped')
   .argument('[filter...]', 'pcap filter; everything otherwise')
   .option(...SOCKET)
-  .option('--json', 'a JSON object for each hop')
+  .option('--json', 'a JSON object for each hop, and {"lost": N} at the end if some were lost')
   .option('--count <n>', 'end after so many packets', whole)
   .action(async (filter, options) => finish((await import('./trace.js')).trace(filter, options)));
 
@@ -54,6 +54,7 @@ program
   .option(...SOCKET)
   .option('--count <n>', 'end after so many frames', whole)
   .option('--snaplen <bytes>', 'bytes to keep of each frame', whole)
+  .option('--json', 'at the end: frames captured and lost as JSON')
   .action(async (filter, options) => finish((await import('./capture.js')).capture(filter, options)));
 
 program

@@ -1,6 +1,6 @@
 /** `viaduct trace`: each hop of the packets that match, as it happens. */
 import { once } from 'node:events';
-import { follow, lines } from './socket/client.js';
+import { follow, lines, lostText } from './socket/client.js';
 import { socketPath } from './socket/place.js';
 import type { TraceLine } from './socket/streams.js';
 import { describeFrame } from './text/frame.js';
@@ -16,13 +16,16 @@ export async function trace(filter: readonly string[], options: TraceOptions): P
   const query: Record<string, string> = { filter: filter.join(' ') };
   if (options.count !== undefined) query.count = options.count;
   const paint = painter(process.stdout);
-  await follow(socketPath(options.socket), '/v1/trace', query, async (response) => {
+  const lost = await follow(socketPath(options.socket), '/v1/trace', query, async (response) => {
     if (!options.json) console.error('tracing; Ctrl-C ends it');
     for await (const line of lines(response)) {
       const text = options.json ? `${line}\n` : hopLine(JSON.parse(line) as TraceLine, paint);
       if (!process.stdout.write(text)) await once(process.stdout, 'drain');
     }
   });
+  if (lost === 0) return 0;
+  if (options.json) console.log(JSON.stringify({ lost }));
+  else console.error(lostText(lost));
   return 0;
 }
 

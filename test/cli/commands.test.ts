@@ -207,6 +207,71 @@ test('capture writes a file that opens, also when it is interrupted', async (t) 
   t.is(dataplane.watched[1]!.snapLength, 64);
 });
 
+test('what a capture or trace missed is said at its end, on stderr or as JSON', async (t) => {
+  const { socket, dataplane } = await serve(t);
+  dataplane.frames = [{ time: 1, frame: PING, length: PING.length }];
+  dataplane.events = [{ packet: 1, time: 1, hop: 'tap.receive', detail: '', frame: PING, length: 42 }];
+  const capture = ['capture', '-w', '/dev/null', '--count', '1', '--socket', socket];
+  const trace = ['trace', '--count', '1', '--socket', socket];
+  t.notRegex((await viaduct(capture)).stderr, /lost/);
+  t.deepEqual(JSON.parse((await viaduct([...capture, '--json'])).stdout), { frames: 1, lost: 0 });
+  t.notRegex((await viaduct([...trace, '--json'])).stdout, /lost/);
+
+  dataplane.lost = 3;
+  t.regex(
+    (await viaduct(capture)).stderr,
+    /1 frames captured\n3 records were lost; .*--snaplen\) let it keep up\n$/,
+  );
+  const json = await viaduct([...capture, '--json']);
+  t.deepEqual([JSON.parse(json.stdout), json.stderr], [{ frames: 1, lost: 3 }, '']);
+  const piped = await viaduct(['capture', '-w', '-', '--count', '1', '--json', '--socket', socket]);
+  t.deepEqual(JSON.parse(piped.stderr), { frames: 1, lost: 3 });
+  t.regex((await viaduct(trace)).stderr, /3 records were lost; /);
+  const lines = (await viaduct([...trace, '--json'])).stdout.trimEnd().split('\n');
+  t.deepEqual([lines.length, JSON.parse(lines[1]!)], [2, { lost: 3 }]);
+});
+
+test('a capture that is interrupted says what it missed as well', async (t) => {
+  const { socket, dataplane, folder } = await serve(t);
+  dataplane.frames = [{ time: 1, frame: PING, length: PING.length }];
+  dataplane.lost = 5;
+  const args = [MAIN, 'capture', '-w', join(folder, 'out.pcap'), '--socket', socket];
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'pipe'], env: environment });
+    let text = '';
+    child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+      text += chunk;
+      if (text.endsWith('Ctrl-C ends it\n')) child.kill(signal);
+    });
+    const [code] = (await once(child, 'close')) as [number];
+    t.is(code, 0);
+    t.regex(text, /\n1 frames captured\n5 records were lost; /);
+    t.is(dataplane.watchers, 0);
+  }
+});
+
+test('an interrupted capture waits for no data plane that says nothing, and a second signal ends it at once', async (t) => {
+  const socket = join(await scratchFolder(t), 'dataplane.sock');
+  const server = createServer((_, response) => void response.write(' '));
+  await listen(server, socket);
+  t.teardown(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const args = [MAIN, 'capture', '-w', '/dev/null', '--socket', socket];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'pipe'], env: environment });
+  let text = '';
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk;
+    if (!text.endsWith('Ctrl-C ends it\n')) return;
+    child.kill('SIGINT');
+    setTimeout(() => child.kill('SIGINT'), 300);
+  });
+  const [code] = (await once(child, 'close')) as [number];
+  t.is(code, 0);
+  t.regex(text, /\n0 frames captured\nhow many records were lost the data plane did not say\n$/);
+});
+
 test('capture into a folder that is not there fails before it begins', async (t) => {
   const { socket } = await serve(t);
   const { code, stderr } = await viaduct(['capture', '-w', '/nonexistent/x.pcap', '--socket', socket]);

@@ -206,6 +206,21 @@ test('what a capture missed is logged once, when it ends', async (t) => {
   t.like(logged, [{ lost: 3 }]);
 });
 
+test('who sends a body gets the rest and what was missed when the body ends, however few were asked for', async (t) => {
+  const { socket, dataplane } = await serve(t);
+  dataplane.frames = [{ time: 1, frame: PING, length: PING.length }];
+  dataplane.lost = 7;
+  for (const path of ['/v1/capture', '/v1/trace']) {
+    const enough = new AbortController();
+    const response = await open(socket, path, { until: enough.signal });
+    t.is(dataplane.watchers, 1);
+    enough.abort();
+    for await (const _ of response as AsyncIterable<Buffer>);
+    t.is(response.trailers['viaduct-lost'], '7');
+    t.is(dataplane.watchers, 0);
+  }
+});
+
 test('a reader that is slow again and again costs no listeners', async (t) => {
   const { socket, dataplane } = await serve(t);
   const frame = Buffer.alloc(60_000);

@@ -1,12 +1,15 @@
 /** The client's end of the control socket. */
 import { type IncomingMessage, request } from 'node:http';
 import { Failure, NOBODY_ANSWERS } from '../failure.js';
+import { LOST_TRAILER } from './exchange.js';
 
 export interface Ask {
   method?: 'GET' | 'PUT' | 'POST';
   query?: Readonly<Record<string, string>>;
   body?: string;
   signal?: AbortSignal;
+  /** instead of a body: one that stays open until then, which ends an answer that goes on (streams.ts) */
+  until?: AbortSignal;
 }
 
 /** Sends a request and gives the response once its headers are there. Throws Failure with the server's own words. */
@@ -20,34 +23,69 @@ export async function open(socket: string, path: string, ask: Ask = {}): Promise
         method: ask.method ?? 'GET',
         agent: false,
         ...(ask.signal === undefined ? {} : { signal: ask.signal }),
+        ...(ask.until === undefined ? {} : { headers: { 'transfer-encoding': 'chunked' } }),
       },
       done,
     );
     sent.on('error', (error: NodeJS.ErrnoException) => failed(connectFailure(socket, error)));
-    sent.end(ask.body);
+    if (ask.until === undefined) sent.end(ask.body);
+    else {
+      sent.flushHeaders();
+      ask.until.addEventListener('abort', () => sent.end());
+    }
   });
   if (response.statusCode === 200) return response;
   throw new Failure(refusal(await text(response), response.statusCode ?? 0));
 }
 
-/** Reads an answer that goes on, until its end or the user's: SIGINT and SIGTERM are no failure. */
+/** How long after SIGINT the data plane may take to send what it has. */
+const FAREWELL_MS = 5000;
+
+/**
+ * Reads an answer that goes on, until its end or the user's: SIGINT and SIGTERM are no failure, and what had been
+ * recorded until then still comes, but for a second one. Returns how many records were lost, null when it wasn't said.
+ */
 export async function follow(
   socket: string,
   path: string,
   query: Readonly<Record<string, string>>,
   read: (response: IncomingMessage) => Promise<void>,
-): Promise<void> {
-  const stop = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
+): Promise<number | null> {
+  const enough = new AbortController();
+  const hard = new AbortController();
+  let answered = false;
+  let patience: NodeJS.Timeout | undefined;
+  const stop = () => {
+    if (!answered || enough.signal.aborted) return hard.abort();
+    patience = setTimeout(() => hard.abort(), FAREWELL_MS);
+    enough.abort();
+  };
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, stop);
   try {
-    await read(await open(socket, path, { query, signal: stop.signal }));
+    const response = await open(socket, path, { query, signal: hard.signal, until: enough.signal });
+    answered = true;
+    await read(response);
+    const lost = response.trailers[LOST_TRAILER];
+    return lost === undefined ? null : Number(lost);
   } catch (error) {
-    if (stop.signal.aborted) return;
+    if (hard.signal.aborted) return null;
     const { code } = error as NodeJS.ErrnoException;
     throw code === 'ECONNRESET'
       ? new Failure(`The data plane at ${socket} ended without a farewell.`)
       : error;
+  } finally {
+    clearTimeout(patience);
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, stop);
+    hard.abort();
   }
+}
+
+/** What is said at the end of a trace or capture that missed some; '' when it didn't. */
+export function lostText(lost: number | null): string {
+  if (lost === 0) return '';
+  if (lost === null) return 'how many records were lost the data plane did not say';
+  const records = lost === 1 ? '1 record was' : `${lost} records were`;
+  return `${records} lost; a narrower filter or fewer bytes of each (capture --snaplen) let it keep up`;
 }
 
 /** Sends a request and reads the JSON it gets. */

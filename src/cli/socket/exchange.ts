@@ -3,6 +3,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from '../../dataplane/face.js';
 import type { Running } from '../running.js';
 
+/** The trailer of a trace or capture: how many records it missed. */
+export const LOST_TRAILER = 'viaduct-lost';
+
 /** An answer other than 200; `code` is stable. */
 export class Refusal extends Error {
   readonly code: string;

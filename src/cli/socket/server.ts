@@ -43,7 +43,8 @@ const ROUTES: Readonly<Record<string, Readonly<Record<string, Handler>>>> = {
  * runs is answered once one does.
  */
 export function createControlServer(running: Running, logger: Logger, closing: AbortSignal): Server {
-  return createServer((request, response) => {
+  // A trace's request may stay open as long as the trace (streams.ts).
+  return createServer({ requestTimeout: 0 }, (request, response) => {
     const gone = new AbortController();
     response.once('close', () => gone.abort());
     const { pathname, searchParams } = new URL(request.url ?? '/', 'http://dataplane');

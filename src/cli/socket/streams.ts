@@ -1,9 +1,13 @@
-/** Answers that go on until somebody has enough: traced packets as JSON lines, captured frames as a pcap file. */
-import type { ServerResponse } from 'node:http';
+/**
+ * Answers that go on until somebody has enough: traced packets as JSON lines, captured frames as a pcap file. Who sends
+ * a body with the request has enough when that ends, and gets what was recorded until then; how many records were
+ * missed stands in the trailer `viaduct-lost`.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from '../../dataplane/face.js';
 import { pcapHeader, pcapRecord, type TraceEvent, type Watch } from '../../dataplane/report.js';
 import { compileFilter } from '../pcap/filter.js';
-import { type Exchange, Refusal } from './exchange.js';
+import { type Exchange, LOST_TRAILER, Refusal } from './exchange.js';
 
 /** Enough for the headers that a trace shows. */
 const TRACE_SNAP = 128;
@@ -18,11 +22,12 @@ const SETTLE_MS = 250;
 export type TraceLine = Omit<TraceEvent, 'frame'> & { frame: string };
 
 /** GET /v1/trace?filter=…&count=N: all hops of N packets. */
-export async function traceStream({ running, logger, query, response, signal }: Exchange): Promise<void> {
+export async function traceStream(exchange: Exchange): Promise<void> {
+  const { running, logger, query, request, response, signal } = exchange;
   const filter = await compileFilter(query.get('filter') ?? '');
   const count = whole(query, 'count', Number.POSITIVE_INFINITY);
   const snapLength = whole(query, 'snaplen', TRACE_SNAP);
-  const enough = new AbortController();
+  const enough = enoughOf(request);
   const packets = new Set<number>();
   let settle: NodeJS.Timeout | undefined;
   const options = { filter, snapLength };
@@ -47,11 +52,12 @@ export async function traceStream({ running, logger, query, response, signal }: 
 }
 
 /** GET /v1/capture?filter=…&count=N&snaplen=BYTES */
-export async function captureStream({ running, logger, query, response, signal }: Exchange): Promise<void> {
+export async function captureStream(exchange: Exchange): Promise<void> {
+  const { running, logger, query, request, response, signal } = exchange;
   const filter = await compileFilter(query.get('filter') ?? '');
   const count = whole(query, 'count', Number.POSITIVE_INFINITY);
   const snapLength = whole(query, 'snaplen', CAPTURE_SNAP);
-  const enough = new AbortController();
+  const enough = enoughOf(request);
   let frames = 0;
   const captured = running.dataplane.capture(
     { filter, snapLength },
@@ -73,6 +79,15 @@ export async function captureStream({ running, logger, query, response, signal }
   );
 }
 
+/** Aborted when the request's body ends, if it has one. */
+function enoughOf(request: IncomingMessage): AbortController {
+  const enough = new AbortController();
+  if (request.headers['transfer-encoding'] !== undefined || request.headers['content-length'] !== undefined) {
+    request.once('end', () => enough.abort()).resume();
+  }
+  return enough;
+}
+
 /** Sends what `encode` makes of each item, no faster than the client reads. The headers go once the source is watched. */
 async function pump<T>(
   source: Watch<T>,
@@ -85,6 +100,7 @@ async function pump<T>(
   const items = source[Symbol.asyncIterator]();
   let next = items.next();
   response.setHeader('content-type', type);
+  response.setHeader('trailer', LOST_TRAILER);
   response.flushHeaders();
   if (preamble !== undefined) response.write(preamble);
   try {
@@ -97,6 +113,7 @@ async function pump<T>(
     }
   } finally {
     await items.return?.();
+    response.addTrailers({ [LOST_TRAILER]: String(source.lost) });
     response.end();
     if (source.lost > 0) {
       logger.warn(
