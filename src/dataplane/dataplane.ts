@@ -9,6 +9,7 @@ import { Vteps } from './core/vteps.js';
 import { watchMemory } from './core/watch/ring-tracer.js';
 import { Watchers } from './core/watch/watch.js';
 import { ApplyError, type Dataplane, type Logger } from './face.js';
+import { Ageing } from './host/ageing.js';
 import { Applier } from './host/apply.js';
 import type { Carrier, CarrierEvents, Shared } from './host/carrier.js';
 import { NativeCarrier } from './host/native-carrier.js';
@@ -43,6 +44,7 @@ interface Running {
   shared: Shared;
   carrier: Carrier;
   applier: Applier;
+  ageing: Ageing;
   watchers: Watchers;
 }
 
@@ -150,7 +152,8 @@ class HostDataplane implements Dataplane {
       ? await PortableCarrier.open(config, shared, events, this.#deviceFor)
       : new NativeCarrier(config, shared, events);
     const applier = new Applier(carrier, shared, this.#logger);
-    return { shared, carrier, applier, watchers: new Watchers(memory.watch) };
+    const ageing = new Ageing(carrier, shared);
+    return { shared, carrier, applier, ageing, watchers: new Watchers(memory.watch) };
   }
 
   // What happens by itself.
@@ -165,16 +168,10 @@ class HostDataplane implements Dataplane {
 
   async #tick(): Promise<void> {
     if (this.#running === undefined) return;
-    const { shared, carrier, applier } = this.#running;
+    const { carrier, applier, ageing } = this.#running;
     const { config, networks } = applier;
     if (config === undefined) return;
-    if (config.networks.some((network) => network.learning)) {
-      const ages = new Map(
-        [...networks.values()].map((state) => [state.network.index, state.config.ageingSeconds]),
-      );
-      const now = nowSeconds();
-      shared.tables.fdb.sweep((entry) => now - entry.seenSeconds > (ages.get(entry.network) ?? 0));
-    }
+    await ageing.tick(config, networks, nowSeconds());
     await applier.closeForsaken();
     if (applier.lost.size > 0) await applier.reopenLost();
     if (config.underlay.mtu !== null || this.#ticks++ % MTU_TICKS !== 0) return;

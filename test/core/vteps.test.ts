@@ -115,3 +115,16 @@ test('an engine that finds the table busy goes without, and control waits', (t) 
   Atomics.store(new Int32Array(vteps.memory.index.memory), 0, 0);
   t.is(vteps.add(...V4, false), 0);
 });
+
+test('a retired row is found by nobody, leads where it led, and is given out when it is released', (t) => {
+  const vteps = newVteps(2);
+  const [four, six] = [vteps.add(...V4), vteps.add(...V6)];
+  vteps.retire(four);
+  t.is(vteps.find(...V4), -1);
+  t.deepEqual([[...vteps.used()], vteps.size], [[six], 1]);
+  t.deepEqual([vteps.family(four), ...vteps.addressWords(four)], V4);
+  t.is(vteps.add(...V4), -1, 'there is no other row');
+  t.is(vteps.size, 1);
+  vteps.release(four);
+  t.is(vteps.add(...V4), four);
+});

@@ -1,6 +1,6 @@
 /** What a network's bridge does between hosts: flooding, VLAN tags, answers, learning, group policies, MSS clamping. */
 import type { ExecutionContext } from 'ava';
-import type { FdbRow } from '../../src/dataplane/report.js';
+import type { FdbRow, VtepRow } from '../../src/dataplane/report.js';
 import { kernelPeer } from './world/kernel-peer.js';
 import { labTest } from './world/needs.js';
 import { Plane } from './world/plane.js';
@@ -151,6 +151,33 @@ labTest(
     });
     await until('b is forgotten', async () => (await learned(planes[0]!, b)) === undefined, 60);
     t.true(await reaches(a, b, { family: 6 }), 'and found again');
+  },
+);
+
+labTest(
+  'a VTEP that nobody named is known from its first frame on, and forgotten when it has been silent long enough',
+  ['ping'],
+  async (t, lab) => {
+    const [a, b, c] = (await sites(lab, 3)) as [Site, Site, Site];
+    const [wa, wb, wc] = [await workload(lab, 2), await workload(lab, 3), await workload(lab, 4)];
+    const [plane, stranger] = [new Plane(a.host), new Plane(c.host)];
+    const more = { learning: true, ageingSeconds: 2 };
+    await plane.start({
+      underlay: { address: vtep(a, 4) },
+      networks: [blue([wa], [{ workload: wb, vtep: vtep(b, 4) }], more)],
+    });
+    const known = async () => (await plane.ask<VtepRow[]>('vteps')).map((row) => row.address).sort();
+    t.deepEqual(await known(), [vtep(b, 4)]);
+    await stranger.start({
+      underlay: { address: vtep(c, 4) },
+      networks: [blue([wc], [{ workload: wa, vtep: vtep(a, 4) }], more)],
+    });
+    for (let round = 0; round < 2; round++) {
+      t.true(await reaches(wc, wa));
+      t.deepEqual(await known(), [vtep(b, 4), vtep(c, 4)]);
+      await until('the stranger is forgotten', async () => (await known()).length === 1, 60);
+    }
+    t.is((await plane.stats()).counters.vtepsRefused, 0);
   },
 );
 

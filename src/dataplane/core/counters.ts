@@ -23,6 +23,7 @@ export const ENGINE_COUNTERS = [
   'tooBigAnswered', // ICMP fragmentation-needed and packet-too-big sent
   'mssClamped',
   'learned', // FDB entries learned or moved
+  'vtepsRefused', // packets of a sender that could not be learned, for the table of VTEPs was full (or busy)
   'bundlesSent', // segmented sends made of several packets
   'bundledPackets', // packets in them
   'segmented', // super-packets split in user space

@@ -19,6 +19,7 @@ const OUTER = 8; // 16 words: the outer header
 /** Bits of a row's state. */
 const USED = 1;
 const TUNNEL = 2; // the outer header is complete: the tunnel device may carry to it
+const RETIRED = 4; // found by nobody any more, and not yet given out again
 
 /** IP + UDP + VXLAN header bytes before the inner frame, inside the outer IP packet. */
 export const OVERHEAD_IPV4 = 20 + 8 + 8;
@@ -36,6 +37,7 @@ const STATE_ROWS = 0; // rows ever used
 const STATE_GENERATION = 1; // rises with each row added or removed
 const STATE_PORT = 2; // UDP port (host order) and path MTU that a new row gets
 const STATE_MTU = 3;
+const STATE_NEXT = 4; // where the search for a free row begins
 
 export class Vteps {
   readonly capacity: number;
@@ -51,7 +53,7 @@ export class Vteps {
       index: Table.allocate(capacity, 5),
       rows: new SharedArrayBuffer(4 * ROW_WORDS * capacity),
       addresses: new SharedArrayBuffer(ADDRESS_BYTES * capacity),
-      state: new SharedArrayBuffer(16),
+      state: new SharedArrayBuffer(20),
     };
   }
 
@@ -91,7 +93,10 @@ export class Vteps {
       this.rows[row + FAMILY] = family;
       this.rows[row + PATH_MTU] = this.#state[STATE_MTU]!;
       Atomics.store(this.rows, row + STATE, USED);
-      if (!this.#index.set([family, a0, a1, a2, a3], vtep, 0)) return -1;
+      if (!this.#index.set([family, a0, a1, a2, a3], vtep, 0)) {
+        Atomics.store(this.rows, row + STATE, 0);
+        return -1;
+      }
       Atomics.add(this.#state, STATE_GENERATION, 1);
       return vtep;
     };
@@ -104,11 +109,27 @@ export class Vteps {
 
   /** Control only, and only when nothing refers to the row any more. */
   remove(vtep: number): void {
+    this.retire(vtep);
+    this.release(vtep);
+  }
+
+  /** Control: nobody finds the row any more, but it leads where it led for those who just found it. */
+  retire(vtep: number): void {
     this.#index.locked(() => {
       this.#index.remove([this.family(vtep), ...this.addressWords(vtep)]);
-      Atomics.store(this.rows, vtep * ROW_WORDS + STATE, 0);
+      Atomics.store(this.rows, vtep * ROW_WORDS + STATE, RETIRED);
       Atomics.add(this.#state, STATE_GENERATION, 1);
     });
+  }
+
+  /** Control: a retired row may be given to another. */
+  release(vtep: number): void {
+    this.#index.locked(() => Atomics.store(this.rows, vtep * ROW_WORDS + STATE, 0));
+  }
+
+  /** Rows in use. */
+  get size(): number {
+    return this.#index.size;
   }
 
   /** Rises when a row has been added or removed; control looks at it once a second. */
@@ -180,11 +201,21 @@ export class Vteps {
   }
 
   #freeRow(): number {
+    // A full table is the case that strangers can bring about, with every packet.
+    if (this.size >= this.capacity) return -1;
     const rows = this.#state[STATE_ROWS]!;
-    for (let vtep = 0; vtep < rows; vtep++) if (this.rows[vtep * ROW_WORDS] === 0) return vtep;
-    if (rows === this.capacity) return -1;
-    this.#state[STATE_ROWS] = rows + 1;
-    return rows;
+    if (rows < this.capacity) {
+      this.#state[STATE_ROWS] = rows + 1;
+      return rows;
+    }
+    for (let tries = 0, vtep = this.#state[STATE_NEXT]!; tries < rows; tries++) {
+      const free = vtep;
+      vtep = vtep + 1 === rows ? 0 : vtep + 1;
+      if (this.rows[free * ROW_WORDS] !== 0) continue;
+      this.#state[STATE_NEXT] = vtep;
+      return free;
+    }
+    return -1;
   }
 
   /** struct sockaddr_in or sockaddr_in6, as the kernel takes it on a little-endian machine. */

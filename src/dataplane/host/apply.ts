@@ -7,6 +7,7 @@ import type { Config, Network as NetworkConfig } from '../config.js';
 import { ApplyError, type Logger } from '../face.js';
 import type { Applied } from '../report.js';
 import { vtepText, vtepWords } from './addresses.js';
+import { removeVteps } from './ageing.js';
 import type { Carrier, OpenEndpoint, Shared } from './carrier.js';
 import { endpointKey } from './endpoints.js';
 import {
@@ -81,7 +82,7 @@ export class Applier {
       }
     } catch (error) {
       this.#takeBack(endpoints, changed);
-      this.#takeBackVteps(config, vtepsBefore);
+      await this.#takeBackVteps(config, vtepsBefore);
       throw error;
     }
 
@@ -119,7 +120,7 @@ export class Applier {
     replace(this.endpoints, endpoints.open);
     this.config = config;
     this.#sweepNetworks([...gone, ...unlearned]);
-    if (before !== undefined) this.#forgetVteps(before, config);
+    if (before !== undefined) await this.#forgetVteps(before, config);
     this.#carrier.vtepsChanged();
 
     const fresh = next.size - existed;
@@ -218,10 +219,11 @@ export class Applier {
   }
 
   /** VTEPs that were added for a configuration which couldn't be had; not those that were learned meanwhile. */
-  #takeBackVteps(config: Config, before: ReadonlySet<number>): void {
+  #takeBackVteps(config: Config, before: ReadonlySet<number>): Promise<void> {
     const { vteps } = this.#shared.tables;
     const added = [...vtepsOf(config)].map((address) => vteps.find(...vtepWords(address)));
-    this.#removeVteps(new Set(added.filter((vtep) => vtep >= 0 && !before.has(vtep))));
+    const numbers = new Set(added.filter((vtep) => vtep >= 0 && !before.has(vtep)));
+    return removeVteps(this.#carrier, this.#shared, numbers);
   }
 
   /** The lowest number that no endpoint has, its counters at 0. */
@@ -277,7 +279,7 @@ export class Applier {
   }
 
   /** VTEPs that the configuration named and names no more; learned entries that lead there go with them. */
-  #forgetVteps(before: Config, config: Config): void {
+  async #forgetVteps(before: Config, config: Config): Promise<void> {
     const { vteps } = this.#shared.tables;
     const wanted = vtepsOf(config);
     const gone = new Set([...vtepsOf(before)].filter((address) => !wanted.has(address)));
@@ -286,18 +288,7 @@ export class Applier {
     for (const vtep of vteps.used()) {
       if (gone.has(vtepText(vteps.family(vtep), vteps.addressWords(vtep)))) numbers.add(vtep);
     }
-    this.#removeVteps(numbers);
-  }
-
-  /** Rows, and then what was learned of them: in the other order an engine could learn it anew in between. */
-  #removeVteps(numbers: ReadonlySet<number>): void {
-    const { vteps, fdb } = this.#shared.tables;
-    if (numbers.size === 0) return;
-    for (const vtep of numbers) {
-      vteps.remove(vtep);
-      for (const counters of this.#shared.counters) counters.clearRow(counters.vtepRow(vtep));
-    }
-    fdb.sweep(({ target }) => numbers.has(target));
+    await removeVteps(this.#carrier, this.#shared, numbers);
   }
 }
 

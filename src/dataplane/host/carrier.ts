@@ -69,6 +69,7 @@ export interface Carrier {
   closeEndpoint(open: OpenEndpoint): void;
   /** Whether the workload's namespace is gone, or another one has its name. */
   isForsaken(open: OpenEndpoint): boolean;
+  /** Resolves when every engine has taken it over; one without content, when each has finished what it was at. */
   perform(change: Change): Promise<void>;
   /** VTEPs were added or removed. */
   vtepsChanged(): void;

@@ -38,7 +38,7 @@ export class Engines {
     for (let i = 0; i < options.count; i++) this.#running.push(this.#start(i, []));
   }
 
-  /** Resolves when every engine has performed its orders. An engine that fails meanwhile is rebuilt with what holds then. */
+  /** Resolves when every engine has performed its orders, and with that finished what it was at before. An engine that fails meanwhile is rebuilt with what holds then. */
   async order(listOf: (engine: number) => Order[]): Promise<void> {
     await Promise.all(this.#running.map((running, i) => this.#send(running, listOf(i))));
   }
@@ -57,7 +57,6 @@ export class Engines {
   }
 
   #send(running: Running, list: Order[]): Promise<void> {
-    if (list.length === 0) return Promise.resolve();
     const id = ++this.#lastId;
     return new Promise((resolve) => {
       running.waiting.set(id, resolve);

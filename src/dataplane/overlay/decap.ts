@@ -118,7 +118,10 @@ export class Decap {
     this.#a2 = a2;
     this.#a3 = a3;
     this.#vtep = this.#vteps.find(family, a0, a1, a2, a3);
-    if (this.#vtep < 0 && learn) this.#vtep = this.#vteps.add(family, a0, a1, a2, a3, false);
+    if (this.#vtep < 0 && learn) {
+      this.#vtep = this.#vteps.add(family, a0, a1, a2, a3, false);
+      if (this.#vtep < 0) this.#path.counters.add('vtepsRefused');
+    }
     return this.#vtep;
   }
 }
