@@ -1,7 +1,6 @@
 /** `viaduct apply` and `viaduct reload`: another configuration for the running data plane. */
-import { readFile } from 'node:fs/promises';
 import type { Applied } from '../dataplane/report.js';
-import { Failure } from './failure.js';
+import { configName, readConfig } from './config-file.js';
 import { ask } from './socket/client.js';
 import { socketPath } from './socket/place.js';
 import { appliedText } from './text/views.js';
@@ -10,11 +9,10 @@ export interface ApplyOptions {
   socket?: string;
 }
 
+/** '-' is stdin. */
 export async function apply(file: string, options: ApplyOptions): Promise<number> {
-  const body = await readFile(file, 'utf8').catch((error: Error) => {
-    throw new Failure(`${file} can't be read: ${error.message}`);
-  });
-  const request = { method: 'PUT', body, query: { source: file } } as const;
+  const body = await readConfig(file);
+  const request = { method: 'PUT', body, query: { source: configName(file) } } as const;
   return report(await ask<Applied>(socketPath(options.socket), '/v1/config', request));
 }
 

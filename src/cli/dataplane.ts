@@ -5,6 +5,7 @@ import { ConfigError, OFFLOADS, type OffloadName, type UnderlayDevice } from '..
 import { createDataplane } from '../dataplane/dataplane.js';
 import { ApplyError, type Logger } from '../dataplane/face.js';
 import type { LogLevel } from './choices.js';
+import { STDIN, UnreadableError } from './config-file.js';
 import { FAILED, Failure, USAGE } from './failure.js';
 import { createLogger } from './log.js';
 import { type Overrides, Running } from './running.js';
@@ -22,6 +23,12 @@ export interface DataplaneOptions {
 }
 
 export async function dataplane(options: DataplaneOptions): Promise<number> {
+  if (options.config === STDIN) {
+    throw new Failure(
+      "--config '-': SIGHUP and reload read the file again, so it can't be stdin; name a file",
+      USAGE,
+    );
+  }
   const overrides: Overrides = { offload: parseOffload(options.offload ?? '') };
   if (options.underlayDevice !== undefined) overrides.device = options.underlayDevice;
   const logger = createLogger(options.logLevel);
@@ -69,6 +76,8 @@ async function reload(running: Running, logger: Logger): Promise<void> {
 function refuse(error: unknown, logger: Logger): undefined {
   if (error instanceof ConfigError) {
     for (const fault of error.faults) logger.error({ file: error.where, fault }, 'configuration refused');
+  } else if (error instanceof UnreadableError) {
+    logger.error({ file: error.file, reason: error.reason }, 'configuration not read');
   } else if (error instanceof ApplyError) {
     logger.error({ reason: error.message }, 'configuration not applied');
   } else logger.error({ err: error }, 'the data plane failed');

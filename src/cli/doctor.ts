@@ -1,10 +1,10 @@
 /** `viaduct doctor`: what this host has and lacks, each with the way to get it, and what would be used. */
-import { accessSync, constants, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { release } from 'node:os';
-import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type HostProbe, likelyUnderlay, probeHost } from '../dataplane/probe.js';
+import { DEMO_PROGRAMS, isInstalled, PACKAGES, type Program } from './programs.js';
 import { painter, type Style } from './text/style.js';
 
 export interface Check {
@@ -70,9 +70,8 @@ export function examine(probe: HostProbe): Check[] {
       const fault = probe[key] === '' ? '' : `${probe[key]}; without it ${loss}`;
       return verdict(name, fault, 'warn', well, able ? `Linux ${linux} or later (this is ${release()})` : '');
     }),
-    program('tcpdump', 'tcpdump', 'filters of trace and capture are compiled by it'),
-    program('ip', 'iproute2', 'the demo needs it'),
-    program('iperf3', 'iperf3', 'the demo needs it'),
+    program('tcpdump', 'filters of trace and capture are compiled by it'),
+    ...DEMO_PROGRAMS.map((name) => program(name, 'the demo needs it')),
     rawSocket(),
   ];
 }
@@ -113,24 +112,9 @@ function rights(): Check {
   );
 }
 
-function program(command: string, debian: string, use: string): Check {
-  const found = (process.env.PATH ?? '').split(delimiter).some((folder) => executable(join(folder, command)));
-  return verdict(
-    command,
-    found ? '' : `not installed; ${use}`,
-    'warn',
-    'installed',
-    `apt-get install ${debian}`,
-  );
-}
-
-function executable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
+function program(command: Program, use: string): Check {
+  const fault = isInstalled(command) ? '' : `not installed; ${use}`;
+  return verdict(command, fault, 'warn', 'installed', `apt-get install ${PACKAGES[command]}`);
 }
 
 function rawSocket(): Check {

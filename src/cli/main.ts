@@ -60,7 +60,7 @@ program
 program
   .command('apply')
   .description('give the running data plane another configuration')
-  .argument('<file>', 'configuration, YAML or JSON')
+  .argument('<file>', "configuration, YAML or JSON; '-' for stdin")
   .option(...SOCKET)
   .action(async (file, options) => finish((await import('./apply.js')).apply(file, options)));
 
@@ -73,7 +73,7 @@ program
 program
   .command('check')
   .description('whether a configuration file is valid')
-  .argument('<file>', 'configuration, YAML or JSON')
+  .argument('<file>', "configuration, YAML or JSON; '-' for stdin")
   .action(async (file) => finish((await import('./check.js')).check(file)));
 
 program

@@ -1,14 +1,8 @@
 /** The data plane that runs and the configuration it runs with. One change at a time, in the order they were asked for. */
-import { readFile } from 'node:fs/promises';
-import {
-  type Config,
-  ConfigError,
-  type OffloadName,
-  parseConfig,
-  type UnderlayDevice,
-} from '../dataplane/config.js';
+import { type Config, type OffloadName, parseConfig, type UnderlayDevice } from '../dataplane/config.js';
 import type { Dataplane } from '../dataplane/face.js';
 import type { Applied } from '../dataplane/report.js';
+import { readConfig } from './config-file.js';
 
 /** What the command line says, whatever the configuration says. */
 export interface Overrides {
@@ -39,9 +33,9 @@ export class Running {
     return this.#config;
   }
 
-  /** What the file says now. Throws ConfigError. */
+  /** What the file says now. Throws UnreadableError or ConfigError. */
   async read(): Promise<Config> {
-    return parseConfig(await readConfigFile(this.#file), this.#file);
+    return parseConfig(await readConfig(this.#file), this.#file);
   }
 
   /** Throws ApplyError; then nothing has changed. */
@@ -55,7 +49,7 @@ export class Running {
     });
   }
 
-  /** Reads the file again and applies it. Throws ConfigError or ApplyError; then nothing has changed. */
+  /** Reads the file again and applies it. Throws UnreadableError, ConfigError or ApplyError; then nothing has changed. */
   async reload(): Promise<Applied> {
     return this.apply(await this.read());
   }
@@ -64,14 +58,6 @@ export class Running {
     const result = this.#last.then(work);
     this.#last = result.catch(() => {});
     return result;
-  }
-}
-
-export async function readConfigFile(file: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (error) {
-    throw new ConfigError(file, [`can't be read: ${(error as Error).message}`]);
   }
 }
 

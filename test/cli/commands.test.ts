@@ -1,7 +1,7 @@
 /** The command as a shell starts it: what it prints, and the code it exits with. */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import test from 'ava';
@@ -18,9 +18,9 @@ interface Finished {
 const MAIN = 'dist/src/cli/main.js';
 const environment = { ...process.env, NO_COLOR: '1', VIADUCT_SOCKET: '/nonexistent/viaduct.sock' };
 
-function viaduct(args: string[], env: Record<string, string> = {}): Promise<Finished> {
+function viaduct(args: string[], env: Record<string, string> = {}, input = ''): Promise<Finished> {
   return new Promise((resolve) => {
-    execFile(
+    const child = execFile(
       process.execPath,
       [MAIN, ...args],
       { env: { ...environment, ...env }, timeout: 30_000 },
@@ -28,6 +28,7 @@ function viaduct(args: string[], env: Record<string, string> = {}): Promise<Fini
         resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
       },
     );
+    child.stdin?.on('error', () => {}).end(input); // it may end without having read it
   });
 }
 
@@ -91,9 +92,69 @@ test('a valid file passes the check, a faulty one is refused with every fault', 
       '  underlay: is required\n' +
       '  networks[0].vni: must be 1..16777215, got 0\n',
   });
-  const { code, stderr } = await viaduct(['check', '/nonexistent']);
-  t.is(code, 1);
-  t.regex(stderr, /can't be read: ENOENT/);
+});
+
+test('a file that can not be read is called that, by every command, and not an invalid configuration', async (t) => {
+  const { socket, file, folder, dataplane } = await serve(t);
+  const absent = join(folder, 'absent.yaml');
+  const said = new Map([
+    [
+      absent,
+      `${absent} can't be read: there is no such file; check the path, or begin with a copy of examples/minimal.yaml`,
+    ],
+    [folder, `${folder} can't be read: it is a folder; name the file in it`],
+  ]);
+  for (const [path, sentence] of said) {
+    const refused = { code: 1, stdout: '', stderr: `viaduct: ${sentence}\n` };
+    t.deepEqual(await viaduct(['check', path]), refused);
+    t.deepEqual(await viaduct(['apply', path, '--socket', socket]), refused);
+    const started = await viaduct(['dataplane', '--config', path, '--socket', join(folder, 'other.sock')]);
+    t.is(started.code, 1);
+    const { file: named, reason, message } = JSON.parse(started.stderr) as Record<string, string>;
+    t.is(message, 'configuration not read');
+    t.is(`${named} can't be read: ${reason}`, sentence);
+  }
+  await rm(file);
+  t.regex(
+    (await viaduct(['reload', '--socket', socket])).stderr,
+    /^viaduct: .*can't be read: there is no such/,
+  );
+  t.is(dataplane.applied.length, 1);
+});
+
+test('apply and check read stdin where the file is a dash', async (t) => {
+  const { socket, dataplane } = await serve(t);
+  const input = 'underlay: { address: 10.0.0.9 }\n';
+  const checked = await viaduct(['check', '-'], {}, input);
+  t.deepEqual(checked, {
+    code: 0,
+    stdout: 'stdin is valid (networks: 0, endpoints: 0, remotes: 0)\n',
+    stderr: '',
+  });
+  t.regex(
+    (await viaduct(['check', '-'], {}, '{}')).stderr,
+    /^viaduct: stdin is not a valid configuration:\n/,
+  );
+  t.is((await viaduct(['apply', '-', '--socket', socket], {}, input)).code, 0);
+  t.deepEqual(dataplane.applied[1]!.underlay.address, ['10.0.0.9']);
+  const faulty = await viaduct(['apply', '-', '--socket', socket], {}, 'networks: [');
+  t.is(faulty.code, 1);
+  t.regex(faulty.stderr, /^viaduct: stdin is not a valid configuration:\n/);
+  const started = await viaduct(['dataplane', '--config', '-'], {}, input);
+  t.is(started.code, 2);
+  t.regex(started.stderr, /can't be stdin; name a file\n$/);
+});
+
+test('the demo where its programs are missing names their packages and the command, before it makes anything', async (t) => {
+  const folder = await scratchFolder(t);
+  const sh = ['#!/bin/sh', ''].join('\n');
+  for (const name of ['ip', 'sysctl', 'apt-get']) await writeFile(join(folder, name), sh, { mode: 0o755 });
+  const { code, stdout, stderr } = await viaduct(['demo', '--json'], { PATH: folder });
+  t.deepEqual([code, stdout], [1, '']);
+  t.regex(
+    stderr,
+    /^viaduct demo: ping and iperf3 are not installed; run: (sudo )?apt-get install iputils-ping iperf3\n$/,
+  );
 });
 
 test('the schema is JSON', async (t) => {

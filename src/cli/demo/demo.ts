@@ -3,6 +3,8 @@
  * made when it ends, fails or is interrupted, and what an earlier one that was killed couldn't remove.
  */
 import { availableParallelism, release } from 'node:os';
+import { delimiter } from 'node:path';
+import { DEMO_PROGRAMS, lacking } from '../programs.js';
 import { MEASUREMENTS, NAMES, ratio, table } from './figures.js';
 import { removeLeftovers } from './leftovers.js';
 import { startPlanes } from './planes.js';
@@ -25,6 +27,13 @@ const SIGNAL_NAMES = Object.keys(SIGNALS) as Signal[];
 
 /** Resolves with the exit code once everything is removed. */
 export async function demo(options: DemoOptions): Promise<number> {
+  // Where a user's PATH has no sbin, its programs are there all the same.
+  process.env.PATH = [process.env.PATH, '/usr/sbin', '/sbin'].filter(Boolean).join(delimiter);
+  const lacks = lacking(DEMO_PROGRAMS);
+  if (lacks !== '') {
+    console.error(`viaduct demo: ${lacks}`);
+    return 1;
+  }
   const privilege = findPrivilege();
   if (privilege.kind === 'none') {
     console.error(`viaduct demo: ${privilege.why}`);

@@ -97,6 +97,7 @@ async function body(request: IncomingMessage): Promise<string> {
 /** Status of the errors that have a code; what has none is a fault of ours. */
 const STATUS = new Map([
   ['CONFIG_INVALID', 400],
+  ['CONFIG_UNREADABLE', 409],
   ['APPLY_FAILED', 409],
   ['FILTER_INVALID', 400],
   ['TCPDUMP_MISSING', 501],
