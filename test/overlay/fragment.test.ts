@@ -1,7 +1,14 @@
 import test from 'ava';
-import { CHECKSUM_UNFINISHED } from '../../src/dataplane/core/pool.js';
+import { Batch } from '../../src/dataplane/core/batch.js';
+import {
+  CHECKSUM_UNFINISHED,
+  SEGMENT_ECN,
+  SEGMENT_TCP4,
+  SEGMENT_UDP,
+  SLOT_BYTES,
+} from '../../src/dataplane/core/pool.js';
 import { Random } from '../../src/dataplane/core/random.js';
-import { build, DF, type Frame, frame, slowSum } from '../io/frames.js';
+import { anySuper, build, CWR, DF, type Frame, frame, headerBytes, segments, slowSum } from '../io/frames.js';
 import { type Left, Overlay, whither } from './overlay.js';
 
 function setUp(largest: number, slots = 64) {
@@ -118,11 +125,121 @@ test('what may not be fragmented, or has options, is told of', (t) => {
   t.is(overlay.pool.allocated, 0);
 });
 
+/** A super-packet of the workload at port 0. */
+function forwardSuper(overlay: Overlay, f: Frame, segment: number) {
+  return overlay.forward(0, build(f, 'seed'), (packet) => {
+    const { pool } = overlay;
+    const at = headerBytes(f);
+    const cwr = f.l4 === 'tcp' && (f.tcpFlags & CWR) !== 0 ? SEGMENT_ECN : 0;
+    pool.offload[packet] = CHECKSUM_UNFINISHED | cwr | (f.l4 === 'tcp' ? SEGMENT_TCP4 : SEGMENT_UDP);
+    pool.segment[packet] = segment;
+    pool.checksumStart[packet] = at.l4;
+    pool.checksumOffset[packet] = f.l4 === 'tcp' ? 16 : 6;
+    pool.headerLength[packet] = at.payload;
+  });
+}
+
+test('each segment of a super-packet arrives in pieces that make up what the kernel would have sent', (t) => {
+  const random = new Random(9);
+  let whole = 0;
+  for (let round = 0; round < 200; round++) {
+    const any = anySuper(random);
+    const f: Frame = {
+      ...any.f,
+      ip: 4,
+      flags: 0,
+      ipOptions: [],
+      source: [10, 0, 0, 1],
+      destination: [10, 0, 0, 2],
+    };
+    const { segment } = any;
+    const { payload: headers } = headerBytes(f);
+    const fits = headers + segment;
+    const largest = Math.max(14 + 4 * f.tags.length + 28, fits - 1 - random.below(fits >> 1));
+    if (largest >= fits) continue;
+    const { overlay, vtep } = setUp(largest, 128);
+    const { local, remote, drops } = forwardSuper(overlay, f, segment);
+    t.deepEqual([local, drops], [[], {}]);
+    t.true(remote.every(({ to }) => to === vtep));
+    const link = 14 + 4 * f.tags.length;
+    const expected = segments(f, segment, (f.tcpFlags & CWR) !== 0).map((s) => build(s));
+    const id = (bytes: Uint8Array) => (bytes[link + 4]! << 8) | bytes[link + 5]!;
+    for (const one of expected) {
+      const pieces = remote.filter(({ bytes }) => id(bytes) === id(one));
+      if (pieces.length === 1) whole++;
+      t.true(Buffer.from(one).equals(reassemble(pieces.reverse(), link, largest)), `round ${round}`);
+    }
+    t.is(overlay.pool.allocated, 0);
+  }
+  t.true(whole > 10, 'last segments that need no fragments');
+});
+
+test('the pieces of a super-packet lie in few slots, each with room for what goes before it', (t) => {
+  const f = frame({ l4: 'udp', flags: 0, payload: Array<number>(60_000).fill(7) });
+  const { overlay } = setUp(1264, 8);
+  const { pool } = overlay;
+  const packet = overlay.put(build(f, 'seed'));
+  pool.port[packet] = 0;
+  pool.offload[packet] = CHECKSUM_UNFINISHED | SEGMENT_UDP;
+  pool.segment[packet] = 1400;
+  pool.checksumStart[packet] = 34;
+  pool.checksumOffset[packet] = 6;
+  pool.headerLength[packet] = 42;
+  const batch = new Batch(1);
+  batch.push(packet);
+  overlay.bridge.forward(batch, overlay.local, overlay.remote);
+  const pieces = [...overlay.remote.packets.subarray(0, overlay.remote.count)];
+  t.is(pieces.length, 2 * Math.floor(60_000 / 1400) + 1);
+  t.true(new Set(pieces.map((piece) => pool.slot[piece])).size <= 2);
+  let end = 0;
+  for (const piece of pieces) {
+    const at = pool.offset[piece]!;
+    t.is(at % 4, 2);
+    if (pool.slotStart(piece) < end) t.true(at - end >= 70);
+    end = at + pool.length[piece]!;
+    t.true(end <= pool.slotStart(piece) + SLOT_BYTES);
+  }
+  overlay.outcome();
+  t.is(pool.allocated, 0);
+});
+
+test('a super-packet that may not be fragmented is told of, one whose headers contradict it is dropped', (t) => {
+  const { overlay } = setUp(1340);
+  const payload = Array<number>(6000).fill(1);
+  for (const part of [{ flags: DF }, { flags: 0, ipOptions: [1, 1, 1, 1] }, { ip: 6 as const }]) {
+    const outcome = forwardSuper(overlay, frame({ l4: 'udp', payload, ...part }), 1400);
+    t.deepEqual(whither(outcome), { local: [0], remote: [], drops: { 'too-big': 1 } });
+  }
+  const f = frame({ l4: 'udp', flags: 0, payload });
+  const outcome = overlay.forward(0, build(f, 'seed'), (packet) => {
+    overlay.pool.offload[packet] = CHECKSUM_UNFINISHED | SEGMENT_TCP4;
+    overlay.pool.segment[packet] = 1400;
+    overlay.pool.checksumStart[packet] = 34;
+    overlay.pool.checksumOffset[packet] = 16;
+    overlay.pool.headerLength[packet] = 54;
+  });
+  t.deepEqual(outcome.drops, { 'inner-malformed': 1 });
+  t.is(overlay.pool.allocated, 0);
+});
+
+test('segments for whose fragments there is no room are counted, the others leave', (t) => {
+  const f = frame({ l4: 'udp', flags: 0, payload: Array<number>(60_000).fill(7) });
+  const { overlay } = setUp(1264, 3);
+  const { remote, drops } = forwardSuper(overlay, f, 1400);
+  const lost = drops['no-packet']!;
+  t.true(lost > 0 && remote.length > 0);
+  t.is(remote.length, 2 * (43 - lost), 'of a segment all pieces or none');
+  t.is(overlay.pool.allocated, 0);
+  const { overlay: poor } = setUp(1264, 1);
+  t.deepEqual(forwardSuper(poor, f, 1400), { local: [], remote: [], drops: { 'no-packet': 1 } });
+  t.is(poor.pool.allocated, 0);
+});
+
 test('without room for all fragments, or for eight bytes in one, the packet is dropped whole', (t) => {
   const big = build(frame({ flags: 0, payload: Array<number>(1200).fill(1) }));
   for (const [largest, slots] of [
-    [300, 3],
     [300, 1],
+    [62, 2],
     [41, 64],
     [30, 64],
   ] as const) {

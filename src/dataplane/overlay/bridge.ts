@@ -17,7 +17,7 @@ import * as ethernet from '../wire/ethernet.js';
 import type { Answerer } from './answer.js';
 import { clampMss } from './clamp.js';
 import { type Fdb, indexOf, isLocal, localTarget, NOWHERE, remoteTarget } from './fdb.js';
-import { fragment, fragmentable } from './fragment.js';
+import { Fragmenter } from './fragment.js';
 import type { Network, Networks } from './network.js';
 
 export class Bridge {
@@ -29,6 +29,7 @@ export class Bridge {
   readonly #fdb: Fdb;
   readonly #vteps: Vteps;
   readonly #answerer: Answerer;
+  readonly #fragmenter: Fragmenter;
 
   // Frames come in runs: the last look-up and the last lesson are remembered for the length of a batch.
   #foundNetwork = 0;
@@ -46,6 +47,7 @@ export class Bridge {
     this.#fdb = fdb;
     this.#vteps = vteps;
     this.#answerer = answerer;
+    this.#fragmenter = new Fragmenter(path);
   }
 
   /** Frames from local ports (column `port`): each goes to `local` (`port` = whither), to `remote` (`vtep`, `network` set), or is dropped. */
@@ -190,7 +192,7 @@ export class Bridge {
     local.push(packet);
   }
 
-  /** To a VTEP if the path takes it; otherwise the sender is told, and the answer goes back to its port. */
+  /** To a VTEP if the path takes it; otherwise in fragments, or the sender is told, and the answer goes back to its port. */
   #toRemote(packet: number, network: Network, vtep: number, local: Batch, remote: Batch): void {
     const path = this.#path;
     const { pool } = path;
@@ -198,9 +200,7 @@ export class Bridge {
     const largest = this.#vteps.largestFrame(vtep);
     pool.vtep[packet] = vtep;
     if (onWire(pool, packet) > largest) {
-      const ip = fragmentable(path, packet);
-      if (ip >= 0) fragment(path, packet, ip, largest, remote);
-      else this.#answerer.tooBig(packet, largest, local);
+      if (!this.#fragmenter.fragment(packet, largest, remote)) this.#answerer.tooBig(packet, largest, local);
       return;
     }
     if (pool.trace[packet] !== 0) path.tracer.note(packet, hop['bridge.remote'], vtep);

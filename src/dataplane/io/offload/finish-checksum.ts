@@ -1,12 +1,9 @@
 import { drop } from '../../core/drops.js';
 import type { Path } from '../../core/path.js';
-import { CHECKSUM_UNFINISHED, CHECKSUM_VERIFIED } from '../../core/pool.js';
-import { finish } from '../../wire/checksum.js';
+import { CHECKSUM_UNFINISHED } from '../../core/pool.js';
+import { complete, coveredBytes } from '../../core/unfinished.js';
 import type { NativePool } from '../native.js';
 import { sumOf } from './sum.js';
-
-/** Where UDP's checksum stands, and no other protocol's that leaves one unfinished. */
-const UDP_CHECKSUM = 6;
 
 /**
  * Completes an unfinished L4 checksum in place, up to the packet's end, and marks it as verified; a finished one is
@@ -14,21 +11,13 @@ const UDP_CHECKSUM = 6;
  */
 export function finishChecksum(path: Path, packet: number, native?: NativePool): boolean {
   const { pool } = path;
-  const offload = pool.offload[packet];
-  if ((offload & CHECKSUM_UNFINISHED) === 0) return true;
-  const from = pool.checksumStart[packet];
-  const covered = pool.length[packet] - from;
-  const field = pool.checksumOffset[packet];
-  if (from < 0 || field < 0 || field + 2 > covered) {
+  if ((pool.offload[packet] & CHECKSUM_UNFINISHED) === 0) return true;
+  const covered = coveredBytes(pool, packet);
+  if (covered < 0) {
     path.drop(packet, drop['inner-malformed']);
     return false;
   }
-  // The pseudo-header's sum stands in the field, so it is summed with the rest.
-  const at = pool.offset[packet] + from;
-  let checksum = finish(sumOf(pool, at, covered, native));
-  if (checksum === 0 && field === UDP_CHECKSUM) checksum = 0xffff;
-  pool.bytes[at + field] = checksum >>> 8;
-  pool.bytes[at + field + 1] = checksum;
-  pool.offload[packet] = (offload & ~CHECKSUM_UNFINISHED) | CHECKSUM_VERIFIED;
+  const at = pool.offset[packet] + pool.checksumStart[packet];
+  complete(pool, packet, sumOf(pool, at, covered, native));
   return true;
 }

@@ -7,9 +7,9 @@ import type { Batch } from '../../core/batch.js';
 import { drop } from '../../core/drops.js';
 import type { Path } from '../../core/path.js';
 import { CHECKSUM_VERIFIED, FRAME_AT, NO_PACKET, SLOT_BYTES } from '../../core/pool.js';
+import { SegmentHeaders } from '../../core/segment-headers.js';
 import { addon, type NativePool } from '../native.js';
 import { finishChecksum } from './finish-checksum.js';
-import { SegmentHeaders } from './segment-headers.js';
 import { sum } from './sum.js';
 
 /** One UDP_SEGMENT send: what a UDP datagram can hold, and the kernel's UDP_MAX_SEGMENTS before Linux 6.9. */

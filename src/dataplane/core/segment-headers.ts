@@ -1,4 +1,11 @@
 /** The headers of a super-packet: checked, made the template of its segments, and completed in each. */
+
+import * as checksums from '../wire/checksum.js';
+import * as ethernet from '../wire/ethernet.js';
+import * as ipv4 from '../wire/ipv4.js';
+import * as ipv6 from '../wire/ipv6.js';
+import * as tcp from '../wire/tcp.js';
+import * as udp from '../wire/udp.js';
 import {
   CHECKSUM_UNFINISHED,
   type Pool,
@@ -7,13 +14,7 @@ import {
   SEGMENT_TCP4,
   SEGMENT_TCP6,
   SEGMENT_UDP,
-} from '../../core/pool.js';
-import * as checksums from '../../wire/checksum.js';
-import * as ethernet from '../../wire/ethernet.js';
-import * as ipv4 from '../../wire/ipv4.js';
-import * as ipv6 from '../../wire/ipv6.js';
-import * as tcp from '../../wire/tcp.js';
-import * as udp from '../../wire/udp.js';
+} from './pool.js';
 
 const UDP_CHECKSUM = 6;
 const MAX_IP_BYTES = 65_535;
