@@ -70,7 +70,10 @@ export interface Stats {
     addresses: string[];
     port: number;
     mtu: number;
+    /** whether each is in use: what the kernel refused is off, and what builds on it too */
     offloads: Record<string, boolean>;
+    /** whether the configuration wants it */
+    offloadsWanted: Record<string, boolean>;
   };
   engines: number;
   generation: number;

@@ -44,6 +44,7 @@ test('drops have a reason, endpoints a network, a namespace and an interface', (
   t.true(lines.includes('viaduct_vtep_transmit_packets_total{vtep="10.0.0.2"} 5'));
   t.true(lines.includes('viaduct_engine_rx_packets_total 8'));
   t.true(lines.includes('viaduct_offload_enabled{offload="uso"} 0'));
+  t.true(lines.includes('viaduct_offload_wanted{offload="uso"} 1'));
   t.true(lines.includes('viaduct_start_time_seconds 1767323045'));
 });
 

@@ -66,7 +66,8 @@ test('the summary says underlay, offloads and totals', (t) => {
   const text = views.stats(dataplane.stats(), context);
   t.regex(text, /^underlay +udp, 10\.0\.0\.1 port 4789$/m);
   t.regex(text, /^offloads on +tso$/m);
-  t.regex(text, /^offloads off +uso$/m);
+  t.regex(text, /^offloads off +gro$/m);
+  t.regex(text, /^not to be had +uso$/m);
   t.regex(text, /^packets +8 received, 9 sent, 7 dropped$/m);
 });
 

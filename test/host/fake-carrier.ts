@@ -29,6 +29,7 @@ interface Interface {
 
 export class FakeCarrier implements Carrier {
   readonly engines = 1;
+  readonly offloads = parseConfig({ underlay: { address: '10.0.0.1' } }, 'the test').offload;
   underlay: UnderlayFacts = { kind: 'udp', mtu: 1500, port: 4789 };
   readonly interfaces = new Map<string, Interface>();
   /** what the engines have been told */

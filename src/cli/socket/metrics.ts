@@ -37,6 +37,12 @@ export function metrics(dataplane: Dataplane): string {
       Object.entries(underlay.offloads).map(([offload, on]) => [{ offload }, on ? 1 : 0]),
     ),
     family(
+      'offload_wanted',
+      'gauge',
+      'Whether the configuration wants an offload.',
+      Object.entries(underlay.offloadsWanted).map(([offload, on]) => [{ offload }, on ? 1 : 0]),
+    ),
+    family(
       'network_endpoints',
       'gauge',
       'Workloads on this host.',

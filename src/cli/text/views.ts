@@ -126,9 +126,9 @@ export const counters: View<Record<string, number>> = (value, { paint, before })
 
 export const stats: View<Stats> = (value, { paint }) => {
   const { underlay } = value;
-  const on = (wanted: boolean) =>
+  const offloads = (which: (name: string, used: boolean) => boolean) =>
     Object.entries(underlay.offloads)
-      .filter(([, used]) => used === wanted)
+      .filter(([name, used]) => which(name, used))
       .map(([name]) => name)
       .join(' ') || '-';
   const dropped = Object.values(value.drops).reduce((sum, count) => sum + count, 0);
@@ -137,8 +137,9 @@ export const stats: View<Stats> = (value, { paint }) => {
     ['started', `${value.startedAt} (${duration(running)} ago)`],
     ['underlay', `${underlay.kind}, ${underlay.addresses.join(' ')} port ${underlay.port}`],
     ['underlay MTU', `${underlay.mtu} bytes`],
-    ['offloads on', on(true)],
-    ['offloads off', on(false)],
+    ['offloads on', offloads((_, used) => used)],
+    ['offloads off', offloads((name, used) => !used && !underlay.offloadsWanted[name])],
+    ['not to be had', offloads((name, used) => !used && underlay.offloadsWanted[name] === true)],
     ['engines', String(value.engines)],
     ['configuration', `generation ${value.generation}`],
     ['endpoints', `${value.endpoints.length}${trafficText(value.endpoints)}`],

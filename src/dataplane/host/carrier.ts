@@ -3,7 +3,7 @@
  * addon that is threads, sockets and TAPs (native-carrier.ts); without it the event loop, node:dgram and devices
  * in memory (portable-carrier.ts). What shall be carried is decided above it (apply.ts).
  */
-import type { Config, Endpoint } from '../config.js';
+import type { Config, Endpoint, Offload } from '../config.js';
 import type { Counters } from '../core/counters.js';
 import type { TableMemory } from '../core/table.js';
 import type { VtepsMemory } from '../core/vteps.js';
@@ -59,6 +59,8 @@ export interface CarrierEvents {
 export interface Carrier {
   readonly engines: number;
   readonly underlay: UnderlayFacts;
+  /** What is in use of what is wanted, as of now. */
+  readonly offloads: Offload;
   /** Replaces sockets and devices; when the new ones can't be had the old ones are back, and it throws ApplyError. */
   reopenUnderlay(before: Config, next: Config): Promise<void>;
   /** When this returns, the interface is up and has its addresses. Throws ApplyError, and leaves nothing behind. */

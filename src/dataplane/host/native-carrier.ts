@@ -1,15 +1,16 @@
 /** The carrier on the addon: an engine a thread, TAPs for workloads, UDP sockets or the tunnel TAP for the underlay. */
 import { getSystemErrorName, isDeepStrictEqual } from 'node:util';
-import type { Config, Endpoint } from '../config.js';
+import type { Config, Endpoint, Offload } from '../config.js';
 import { need } from '../io/native.js';
 import { linkByIndex } from '../io/rtnetlink/link.js';
 import { type TapOffloads, tapOffloadBits } from '../io/tap.js';
 import type { Notice, Order } from '../orders.js';
 import { vtepText } from './addresses.js';
-import type { Carrier, CarrierEvents, Change, OpenEndpoint, Shared } from './carrier.js';
+import type { Carrier, CarrierEvents, Change, OpenEndpoint, Shared, UnderlayFacts } from './carrier.js';
 import { changeTap, closeTap, isForsaken, type OpenTap, openTap, wantedOffloads } from './endpoints.js';
 import { Engines } from './engines.js';
 import { tapRefusal, vtepRefusal } from './refusals.js';
+import * as reports from './reports.js';
 import { type OpenUnderlay, openUnderlay } from './underlay.js';
 import { VtepKeeper } from './vtep-keeper.js';
 
@@ -27,6 +28,10 @@ export class NativeCarrier implements Carrier {
   #underlay: OpenUnderlay;
   #keeper: VtepKeeper;
   #offloads: TapOffloads;
+  #wanted: Offload;
+  /** what the engines told since the underlay was opened */
+  #segmentRefused = false;
+  #tunnelLost = false;
 
   /** Throws ApplyError when the underlay can't be had. */
   constructor(config: Config, shared: Shared, events: CarrierEvents) {
@@ -35,6 +40,7 @@ export class NativeCarrier implements Carrier {
     this.#shared = shared;
     this.#events = events;
     this.#offloads = wantedOffloads(config);
+    this.#wanted = config.offload;
     this.#underlay = openUnderlay(config, engine.count, events.logger);
     this.#changes = need().netlinkSubscribe('', NETLINK_ROUTE, HOST_CHANGES);
     shared.tables.vteps.setDefaults(this.#underlay.port, this.#underlay.mtu);
@@ -60,8 +66,19 @@ export class NativeCarrier implements Carrier {
     void this.#threads.order((index) => this.#everything(index));
   }
 
-  get underlay(): OpenUnderlay {
-    return this.#underlay;
+  get underlay(): UnderlayFacts {
+    const { kind, mtu, port } = this.#underlay;
+    return { kind: this.#tunnelLost ? 'udp' : kind, mtu, port };
+  }
+
+  get offloads(): Offload {
+    const taps = this.#events.whole().endpoints as readonly OpenTap[];
+    return reports.offloadsInUse(this.#wanted, {
+      kind: this.#tunnelLost ? 'udp' : this.#underlay.kind,
+      segment: !this.#segmentRefused,
+      gro: this.#underlay.gro,
+      taps: taps.map(({ offloads }) => offloads),
+    });
   }
 
   /** The port may be bound by ourselves, so the old sockets are closed first. */
@@ -72,6 +89,9 @@ export class NativeCarrier implements Carrier {
     const { vteps } = this.#shared.tables;
     const open = (config: Config) => {
       this.#underlay = openUnderlay(config, this.engines, this.#events.logger);
+      this.#wanted = config.offload;
+      this.#segmentRefused = false;
+      this.#tunnelLost = false;
       vteps.setDefaults(this.#underlay.port, this.#underlay.mtu);
       this.#keeper = new VtepKeeper(vteps, this.#underlay, this.#events.logger);
     };
@@ -165,11 +185,13 @@ export class NativeCarrier implements Carrier {
       case 'device-lost':
         if (notice.device === 'tap') this.#events.onLost(notice.port);
         else {
+          this.#tunnelLost = true;
           const error = getSystemErrorName(-notice.errno);
           logger.warn({ error }, 'the tunnel device is gone; UDP sockets carry until a restart');
         }
         break;
       case 'no-segment':
+        this.#segmentRefused = true;
         logger.info({}, 'UDP_SEGMENT was refused and is off; datagrams leave one by one');
         break;
       case 'host-changed':

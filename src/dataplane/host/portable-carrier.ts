@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
-import type { Config, Endpoint } from '../config.js';
+import { type Config, type Endpoint, OFFLOADS, type Offload } from '../config.js';
 import type { Path } from '../core/path.js';
 import { Pool } from '../core/pool.js';
 import { RingTracer } from '../core/watch/ring-tracer.js';
@@ -27,9 +27,12 @@ interface OpenDevice extends OpenEndpoint {
 /** Devices in memory can't tell that they have something, so they are asked. */
 const POLL_MS = 1;
 const DEFAULT_MTU = 1500;
+const NO_OFFLOADS = Object.fromEntries(OFFLOADS.map((name) => [name, false])) as Offload;
 
 export class PortableCarrier implements Carrier {
   readonly engines = 1;
+  /** One datagram a call: the kernel does nothing of it. */
+  readonly offloads = NO_OFFLOADS;
   readonly #events: CarrierEvents;
   readonly #engine: Engine;
   readonly #shared: Shared;

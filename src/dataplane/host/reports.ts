@@ -1,5 +1,5 @@
 /** The rows of `viaduct show`, read out of the shared tables and counters without stopping an engine. */
-
+import type { Offload } from '../config.js';
 import {
   type Counters,
   ENGINE_COUNTERS,
@@ -11,6 +11,7 @@ import {
 } from '../core/counters.js';
 import { DROPS, type DropReason } from '../core/drops.js';
 import type { RawHop } from '../core/watch/watch.js';
+import type { TapOffloads } from '../io/tap.js';
 import { indexOf, isLocal, isStatic } from '../overlay/fdb.js';
 import type { EndpointRow, FdbRow, NeighbourRow, NetworkRow, Traffic, VtepRow } from '../report.js';
 import * as ethernet from '../wire/ethernet.js';
@@ -26,6 +27,34 @@ export interface Reported {
   endpoints: ReadonlyMap<string, OpenEndpoint>;
   underlay: 'tunnel' | 'udp' | 'dgram';
   nowSeconds: number;
+}
+
+/** What is in use of the wanted offloads: what was refused is off, and so is what builds on it. */
+export function offloadsInUse(
+  wanted: Offload,
+  had: {
+    kind: 'tunnel' | 'udp';
+    /** UDP_SEGMENT and UDP_GRO were not refused */
+    segment: boolean;
+    gro: boolean;
+    /** what each workload's interface took; before the first one nothing is refused */
+    taps: readonly TapOffloads[];
+  },
+): Offload {
+  const tunnel = had.kind === 'tunnel';
+  const tso = wanted.tso && wanted.checksum && had.taps.every((tap) => tap.tso);
+  const uso = wanted.uso && wanted.checksum && had.taps.every((tap) => tap.uso);
+  const segment = wanted.segment && had.segment;
+  return {
+    tso,
+    uso,
+    checksum: wanted.checksum,
+    tunnel,
+    segment,
+    gro: wanted.gro && had.gro,
+    bundle: wanted.bundle && (tunnel || segment),
+    coalesce: wanted.coalesce && (tso || uso),
+  };
 }
 
 export function drops(counters: readonly Counters[]): Record<DropReason, number> {

@@ -31,6 +31,8 @@ export interface OpenUnderlay {
   /** bytes of IP packet */
   readonly mtu: number;
   readonly port: number;
+  /** UDP_GRO is in use */
+  readonly gro: boolean;
   readonly address4: string | undefined;
   readonly address6: string | undefined;
   /** the interface that has the address: where the tunnel's frames leave */
@@ -43,7 +45,12 @@ export interface OpenUnderlay {
 
 /** Throws ApplyError when an address isn't here or the port is taken. */
 export function openUnderlay(config: Config, engines: number, logger: Logger): OpenUnderlay {
-  const { underlay, offload } = config;
+  const { underlay } = config;
+  const gro = config.offload.gro && takesGro(underlay.address[0]!);
+  const offload = { ...config.offload, gro };
+  if (gro !== config.offload.gro) {
+    logger.info({}, 'the kernel knows no UDP_GRO, and it is off; datagrams arrive one by one');
+  }
   const address4 = underlay.address.find((address) => !address.includes(':'));
   const address6 = underlay.address.find((address) => address.includes(':'));
   const interfaces = underlay.address.map((address) => interfaceOf(address));
@@ -60,7 +67,7 @@ export function openUnderlay(config: Config, engines: number, logger: Logger): O
     const specs: UnderlaySpec[] = [];
     for (let engine = 0; engine < engines; engine++) {
       specs.push({
-        sockets: openSockets(config, engine, engines, opened),
+        sockets: openSockets({ ...config, offload }, engine, engines, opened),
         segment: offload.segment,
         bundle: offload.bundle,
       });
@@ -72,10 +79,15 @@ export function openUnderlay(config: Config, engines: number, logger: Logger): O
     let kind: 'tunnel' | 'udp' = 'udp';
     if (why === '') {
       try {
-        steering = openTunnel(config, specs, link, tunnelFamilies, opened);
+        steering = openTunnel({ ...config, offload }, specs, link, tunnelFamilies, opened);
         kind = 'tunnel';
       } catch (error) {
         if (underlay.device === 'tunnel') throw error;
+        for (const spec of specs) {
+          if (spec.tunnel === undefined) continue;
+          need().close(opened.splice(opened.indexOf(spec.tunnel.fd), 1)[0]!);
+          delete spec.tunnel;
+        }
         logger.info(
           { reason: (error as Error).message },
           'the tunnel device is not to be had here; UDP sockets carry',
@@ -83,7 +95,8 @@ export function openUnderlay(config: Config, engines: number, logger: Logger): O
       }
     } else if (underlay.device === 'tunnel') throw new Error(why);
     logger.info({ underlay: kind, interface: link.name, mtu, port: underlay.port }, 'underlay is open');
-    return { kind, mtu, port: underlay.port, address4, address6, link, tunnelFamilies, specs, close };
+    const { port } = underlay;
+    return { kind, mtu, port, gro, address4, address6, link, tunnelFamilies, specs, close };
   } catch (error) {
     close();
     throw new ApplyError(`underlay: ${(error as Error).message}`, { cause: error });
@@ -97,6 +110,18 @@ function interfaceOf(address: string): Link {
     throw new ApplyError(`underlay.address: no interface here has ${address}; compare with: ip address`);
   }
   return link;
+}
+
+/** UDP_GRO is of Linux 5.0; only that it is unknown switches it off, all else the sockets will tell. */
+function takesGro(address: string): boolean {
+  const family = address.includes(':') ? 6 : 4;
+  const options = { netns: '', reusePort: false, mtuDiscover: 0, receiveBuffer: 4096, sendBuffer: 4096 };
+  try {
+    need().close(need().openUdp({ ...options, family, address, port: 0, gro: true }).fd);
+    return true;
+  } catch (error) {
+    return (error as { code?: string }).code !== 'ENOPROTOOPT';
+  }
 }
 
 function whyNoTunnel({ underlay, offload }: Config, link: Link): string {

@@ -21,7 +21,14 @@ function stats(packets: number): Stats {
   const vtep = { address: '10.0.0.2', underlay: 'tunnel', nextHop: null, pathMtu: 1550, ...traffic } as const;
   return {
     startedAt: '2026-01-01T00:00:00.000Z',
-    underlay: { kind: 'tunnel', addresses: ['10.0.0.1'], port: 4789, mtu: 1550, offloads: {} },
+    underlay: {
+      kind: 'tunnel',
+      addresses: ['10.0.0.1'],
+      port: 4789,
+      mtu: 1550,
+      offloads: {},
+      offloadsWanted: {},
+    },
     engines: 1,
     generation: 1,
     counters: {} as Stats['counters'],
