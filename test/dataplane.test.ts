@@ -1,18 +1,14 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import test, { type ExecutionContext } from 'ava';
-import { Batch } from '../src/dataplane/core/batch.js';
-import { Counters } from '../src/dataplane/core/counters.js';
-import { Path } from '../src/dataplane/core/path.js';
-import { Pool } from '../src/dataplane/core/pool.js';
 import {
   ApplyError,
   createDataplane,
   type Dataplane,
   type DeviceFor,
+  MemoryWorkload,
   parseConfig,
 } from '../src/dataplane/dataplane.js';
-import { type PairDevice, pair } from '../src/dataplane/io/memory/pair.js';
 import { QUIET } from './host/fake-carrier.js';
 import { until } from './io/until.js';
 import { mac as macBytes, plain } from './overlay/overlay.js';
@@ -29,50 +25,16 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** A workload: the far end of a device in memory, by the name of its interface. */
-class Workload {
-  readonly path = new Path(new Pool(32), new Counters(1, 1));
-  #device: PairDevice | undefined;
-
-  connect(path: Path): PairDevice {
-    const [ours, far] = pair({ paths: [path, this.path], ports: [0, 0] });
-    this.#device = far;
-    return ours;
-  }
-
-  send(bytes: Uint8Array): void {
-    const { pool } = this.path;
-    const batch = new Batch(1);
-    const packet = pool.take();
-    pool.bytes.set(bytes, pool.offset[packet]);
-    pool.length[packet] = bytes.length;
-    batch.push(packet);
-    this.#device!.transmit(batch);
-  }
-
-  /** The next frame that came, when it has come. */
-  receive(): Uint8Array | undefined {
-    const { pool } = this.path;
-    const batch = new Batch(1);
-    this.#device!.receive(batch);
-    if (batch.count === 0) return undefined;
-    const at = pool.offset[batch.packets[0]!]!;
-    const bytes = pool.bytes.slice(at, at + pool.length[batch.packets[0]!]!);
-    batch.release(pool);
-    return bytes;
-  }
-}
-
 interface Site {
   plane: Dataplane;
-  workloads: Map<string, Workload>;
+  workloads: Map<string, MemoryWorkload>;
 }
 
 async function site(t: ExecutionContext): Promise<Site> {
-  const workloads = new Map<string, Workload>();
+  const workloads = new Map<string, MemoryWorkload>();
   const deviceFor: DeviceFor = (endpoint, path) => {
     if (endpoint.interface === 'missing') return undefined;
-    const workload = new Workload();
+    const workload = new MemoryWorkload();
     workloads.set(endpoint.interface, workload);
     return workload.connect(path);
   };

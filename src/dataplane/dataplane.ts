@@ -21,13 +21,24 @@ import { Neighbours } from './overlay/neighbour.js';
 import type { Applied, CapturedFrame, Stats, TraceEvent, Watch, WatchOptions } from './report.js';
 
 export { type Config, ConfigError, parseConfig } from './config.js';
+// What a program needs that gives endpoints devices of its own (examples/embed.mjs).
+export { Batch } from './core/batch.js';
+export { drop } from './core/drops.js';
+export type { Path } from './core/path.js';
+export type { Pool } from './core/pool.js';
 export { ApplyError, type Dataplane, type Logger } from './face.js';
 export type { DeviceFor } from './host/portable-carrier.js';
+export type { Device } from './io/device.js';
+export { type PairDevice, type PairOptions, pair, type Sender } from './io/memory/pair.js';
+export { MemoryWorkload } from './io/memory/workload.js';
 export type * from './report.js';
 
 export interface DataplaneOptions {
   logger: Logger;
-  /** devices in memory for endpoints, where the portable underlay carries (underlay.device dgram, or no addon) */
+  /**
+   * Devices in memory for endpoints, where the portable underlay carries (underlay.device dgram, or no addon): a
+   * `MemoryWorkload`, an end of a `pair`, or a `Device` of the program's own.
+   */
   deviceFor?: DeviceFor;
 }
 

@@ -36,6 +36,10 @@ export interface PairOptions {
   clock?: () => number;
 }
 
+/**
+ * The two ends, in the order of `options.paths`. `transmit` of one copies each packet of the batch into the other's
+ * pool, whence its `receive` takes it; what finds that pool full is dropped there as no-packet. Neither throws.
+ */
 export function pair(options: PairOptions): [PairDevice, PairDevice] {
   const ends: [PairDevice, PairDevice] = [new PairDevice(options, 0), new PairDevice(options, 1)];
   ends[0].connect(ends[1]);
@@ -43,6 +47,7 @@ export function pair(options: PairOptions): [PairDevice, PairDevice] {
   return ends;
 }
 
+/** One end of a pair. */
 export class PairDevice implements Underlay {
   readonly kind = 'pair';
   readonly #path: Path;
