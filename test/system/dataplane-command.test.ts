@@ -200,6 +200,85 @@ rootTest('what cannot start says why and exits with 1', async (t) => {
   t.false(existsSync(elsewhere.socket));
 });
 
+rootTest('a TAP of somebody else that has the name is refused, and stays as it was', async (t) => {
+  const place = await makePlace(t);
+  await place.workload.ip('tuntap add dev eth0 mode tap');
+  const seen = () => place.workload.ip('-d addr show dev eth0');
+  const before = await seen();
+  const refused = await start(t, place, config(place, 4097));
+  t.is(await exitCode(refused), 1);
+  const { reason } = refused.lines.find(({ level }) => level === 'error')!;
+  t.true(String(reason).includes(`'ip -n ${place.workload.netns} link delete eth0'`), String(reason));
+  t.is(await seen(), before);
+  await place.workload.ip('link delete eth0');
+  const second = await start(t, place, config(place, 4097));
+  await second.logged('ready');
+  t.is(await end(second, 'SIGTERM'), 0);
+});
+
+rootTest('one that is killed again and again is followed at once, without a false refusal', async (t) => {
+  const place = await makePlace(t);
+  const more = ['--underlay-device', 'udp'];
+  let running = await start(t, place, { ...config(place, 4097), engine: { count: 2 } }, ...more);
+  await running.logged('ready');
+  for (let round = 0; round < 4; round++) {
+    running.child.kill('SIGKILL'); // and its end isn't waited for
+    running = await start(t, place, { ...config(place, 4097), engine: { count: 2 } }, ...more);
+    await running.logged('ready');
+  }
+  t.is(await end(running, 'SIGTERM'), 0);
+});
+
+rootTest('a second one with the port of the first says so, whatever holds it', async (t) => {
+  const place = await makePlace(t);
+  await place.host.ip('link add vx type vxlan id 7 local 10.0.0.1 dstport 4789 dev eth0');
+  await place.host.ip('link set vx up');
+  const refused = await start(t, place, config(place, 4097));
+  t.is(await exitCode(refused), 1);
+  t.regex(
+    String(refused.lines.find(({ level }) => level === 'error')?.reason),
+    /^underlay: UDP port 4789 of 10\.0\.0\.1 is in use; .*ip -d link show type vxlan/,
+  );
+});
+
+rootTest('a VTEP without a route is named in the log, and nothing counts as sent to it', async (t) => {
+  const place = await makePlace(t);
+  const wanted = config(place, 4097) as { networks: { vteps: string[] }[] };
+  wanted.networks[0]!.vteps = ['192.0.2.77'];
+  const started = await start(t, place, wanted);
+  await started.logged('ready');
+  place.workload.spawn('ping', ['-i', '0.2', '10.10.0.9']);
+  const line = await started.logged(
+    'a datagram to a VTEP was refused; compare the way there with: ip route get 192.0.2.77; ' +
+      'further ones are only counted: viaduct show drops',
+  );
+  t.like(line, { vtep: '192.0.2.77', error: 'ENETUNREACH', drop: 'vtep-unreachable' });
+  t.is(line.port, undefined);
+  const { vteps, drops } = await ask<Stats>(started.socket, '/v1/stats');
+  t.deepEqual([vteps[0]!.txPackets, vteps[0]!.txBytes], [0, 0]);
+  t.true(drops['vtep-unreachable'] > 0);
+  t.is(await end(started, 'SIGTERM'), 0);
+});
+
+rootTest('a tunnel device that is removed is not reported as in use any more', async (t) => {
+  const place = await makePlace(t);
+  const started = await start(t, place, config(place, 4097));
+  await started.logged('ready');
+  const underlay = async () => (await ask<Stats>(started.socket, '/v1/stats')).underlay;
+  const before = await underlay();
+  if (before.kind !== 'tunnel') {
+    t.log('skipped: the kernel has no tunnel device');
+  } else {
+    t.true(before.offloads.tunnel);
+    await place.host.ip('link delete viaduct0');
+    await started.logged('the tunnel device is gone; UDP sockets carry until a restart');
+    const after = await underlay();
+    t.is(after.kind, 'udp');
+    t.deepEqual([after.offloads.tunnel, after.offloadsWanted.tunnel], [false, true]);
+  }
+  t.is(await end(started, 'SIGTERM'), 0);
+});
+
 rootTest('offloads and the underlay device can be set on the command line', async (t) => {
   const place = await makePlace(t);
   const more = ['--offload', 'tso=off,uso=off', '--underlay-device', 'udp', '--log-level', 'debug'];
