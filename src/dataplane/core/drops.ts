@@ -54,6 +54,17 @@ export const DROPS = [
     'ecn-marked',
     'The underlay marked a datagram as having met congestion, and its frame could not carry the mark on: a loss, as its sender expects (RFC 6040).',
   ],
+  ['ip-malformed', 'An IP packet, or its transport header, was inconsistent or cut short.'],
+  ['ttl-expired', 'A packet had no hop left to be forwarded; its sender was told by ICMP.'],
+  ['fragment-lost', 'A fragment waited for the first one of its packet, which did not come in time.'],
+  [
+    'fragments-full',
+    'More fragments waited for the first ones of their packets than may wait: a flood, or heavy reordering.',
+  ],
+  [
+    'sctp-fragment',
+    'A fragmented SCTP packet was to get another port, but its checksum covers all fragments. Use equal ports.',
+  ],
 ] as const;
 
 export type DropReason = (typeof DROPS)[number][0];

@@ -33,7 +33,7 @@ export const DESTINATION = 24;
 const HOP_BY_HOP = 0;
 const ROUTING = 43;
 const FRAGMENT = 44;
-const NO_NEXT_HEADER = 59;
+export const NO_NEXT_HEADER = 59;
 const DESTINATION_OPTIONS = 60;
 const MAX_EXTENSIONS = 8;
 
@@ -88,6 +88,8 @@ export const valid = (bytes: Uint8Array, at: number, available: number): boolean
 export let transportProtocol = NO_NEXT_HEADER;
 /** Whether the packet is a fragment, the first among them; an atomic fragment (RFC 6946) is none. */
 export let fragmented = false;
+/** Offset of its fragment header, also of an atomic fragment's; -1 when there is none. */
+export let fragmentHeader = -1;
 
 /**
  * Offset of the upper layer's header behind the extension headers of the packet at `at`; at most `end`, the
@@ -96,6 +98,7 @@ export let fragmented = false;
  */
 export function transport(bytes: Uint8Array, at: number, end: number): number {
   fragmented = false;
+  fragmentHeader = -1;
   transportProtocol = NO_NEXT_HEADER;
   let found = at + HEADER;
   if (found > end) return -1;
@@ -113,6 +116,7 @@ export function transport(bytes: Uint8Array, at: number, end: number): number {
         if (found + 8 > end) return -1;
         const field = (bytes[found + 2] << 8) | bytes[found + 3];
         if ((field & 0xfff9) !== 0) fragmented = true;
+        fragmentHeader = found;
         transportProtocol = bytes[found];
         if (field >>> 3 !== 0) return -1;
         found += 8;
