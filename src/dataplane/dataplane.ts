@@ -136,7 +136,7 @@ class HostDataplane implements Dataplane {
     const memory = {
       fdb: Fdb.allocate(sizes.fdb),
       neighbours: Neighbours.allocate(sizes.neighbours),
-      vteps: Vteps.allocate(sizes.vteps),
+      vteps: Vteps.allocate(sizes.vteps, sizes.vteps),
       watch: watchMemory(engines),
     };
     const shared: Shared = {
@@ -146,7 +146,8 @@ class HostDataplane implements Dataplane {
         neighbours: new Neighbours(memory.neighbours),
         vteps: new Vteps(memory.vteps),
       },
-      counters: Array.from({ length: engines }, () => new Counters(sizes.endpoints, sizes.vteps)),
+      // Numbers to spare, for what is wanted is opened before what is in force is closed.
+      counters: Array.from({ length: engines }, () => new Counters(2 * sizes.endpoints, 2 * sizes.vteps)),
     };
     const events: CarrierEvents = {
       logger: this.#logger,

@@ -97,7 +97,7 @@ export class Control {
     const memory = {
       fdb: Fdb.allocate(fdb),
       neighbours: Neighbours.allocate(neighbours),
-      vteps: Vteps.allocate(vteps),
+      vteps: Vteps.allocate(vteps, vteps),
       watch: watchMemory(1, 64),
     };
     this.shared = {
@@ -107,7 +107,7 @@ export class Control {
         neighbours: new Neighbours(memory.neighbours),
         vteps: new Vteps(memory.vteps),
       },
-      counters: [new Counters(endpoints, vteps)],
+      counters: [new Counters(2 * endpoints, 2 * vteps)],
     };
     this.shared.tables.vteps.setDefaults(4789, 1500);
     this.applier = new Applier(this.carrier, this.shared, QUIET);

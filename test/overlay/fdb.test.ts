@@ -113,3 +113,20 @@ test('a sweep removes all learned entries that are gone, and no others, as an ob
     );
   }
 });
+
+test('so many learned entries as control needs go, the longest unseen first', (t) => {
+  const fdb = newFdb(64);
+  for (let low = 0; low < 10; low++) fdb.setStatic(1, 2, low, remoteTarget(1));
+  for (let low = 10; low < 30; low++) fdb.learn(1, 2, low, remoteTarget(1), 100 + (low % 10));
+  t.is(fdb.evict(5), 5);
+  t.deepEqual(
+    [...fdb.entries()]
+      .filter(({ target }) => !isStatic(target))
+      .map(({ seenSeconds }) => seenSeconds)
+      .sort(),
+    [102, 103, 103, 104, 104, 105, 105, 106, 106, 107, 107, 108, 108, 109, 109],
+  );
+  t.is(fdb.evict(1000), 15);
+  t.is(fdb.evict(1), 0);
+  t.is(fdb.table.size, 10);
+});

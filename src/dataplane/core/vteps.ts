@@ -38,9 +38,12 @@ const STATE_GENERATION = 1; // rises with each row added or removed
 const STATE_PORT = 2; // UDP port (host order) and path MTU that a new row gets
 const STATE_MTU = 3;
 const STATE_NEXT = 4; // where the search for a free row begins
+const STATE_LIMIT = 5; // never changes
 
 export class Vteps {
+  /** rows; engines leave those above `limit` to control, for what is wanted beside what is in force */
   readonly capacity: number;
+  readonly limit: number;
   readonly addresses: Uint8Array;
   readonly rows: Int32Array;
   readonly memory: VtepsMemory;
@@ -48,12 +51,16 @@ export class Vteps {
   readonly #index: Table;
   readonly #state: Int32Array;
 
-  static allocate(capacity: number): VtepsMemory {
+  /** @param spare rows that only control gives out */
+  static allocate(limit: number, spare = 0): VtepsMemory {
+    const capacity = limit + spare;
+    const state = new SharedArrayBuffer(24);
+    new Int32Array(state)[STATE_LIMIT] = limit;
     return {
       index: Table.allocate(capacity, 5),
       rows: new SharedArrayBuffer(4 * ROW_WORDS * capacity),
       addresses: new SharedArrayBuffer(ADDRESS_BYTES * capacity),
-      state: new SharedArrayBuffer(20),
+      state,
     };
   }
 
@@ -65,6 +72,7 @@ export class Vteps {
     this.capacity = this.addresses.length / ADDRESS_BYTES;
     this.#index = new Table(memory.index);
     this.#state = new Int32Array(memory.state);
+    this.limit = this.#state[STATE_LIMIT]!;
   }
 
   /** Control: what rows get from now on; the port is that of every row, the MTU of new ones. */
@@ -81,7 +89,7 @@ export class Vteps {
     return found === NOT_FOUND ? -1 : found;
   }
 
-  /** Finds or adds a row; -1 when there is no room, or (`wait` false) another writer is busy. */
+  /** Finds or adds a row; -1 when there is no room. An engine doesn't `wait`: for it, -1 also when another writer is busy. */
   add(family: number, a0: number, a1: number, a2: number, a3: number, wait = true): number {
     const add = () => {
       const known = this.find(family, a0, a1, a2, a3);
@@ -101,7 +109,7 @@ export class Vteps {
       return vtep;
     };
     if (wait) return this.#index.locked(add);
-    if (!this.#index.tryLock()) return -1;
+    if (this.size >= this.limit || !this.#index.tryLock()) return this.find(family, a0, a1, a2, a3);
     const vtep = add();
     this.#index.unlock();
     return vtep;

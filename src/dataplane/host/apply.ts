@@ -18,6 +18,7 @@ import {
   removeEntries,
   wantedState,
 } from './network-state.js';
+import { makeRoomForEntries, makeRoomForVteps, vtepsOf } from './room.js';
 
 /** The index is the upper half of a key's first word in the forwarding database. */
 const INDEX_MAX = 65_535;
@@ -66,22 +67,25 @@ export class Applier {
 
   async #change(before: Config | undefined, config: Config): Promise<Difference> {
     // 1. What can fail, with the way back: interfaces, then table entries. New ones come before any old one goes.
+    await makeRoomForVteps(this.#carrier, this.#shared, config, this.networks);
     const vtepsBefore = new Set(this.#shared.tables.vteps.used());
     const endpoints = this.#openEndpoints(config);
     const next = new Map<string, NetworkState>();
     const changed: NetworkState[] = [];
     let added = 0;
+    let cleared = false;
     try {
       for (const network of config.networks) {
         const state = this.#wanted(network, config, endpoints.open, next);
         next.set(network.name, state);
         if (state !== this.networks.get(network.name)) changed.push(state);
       }
+      cleared = makeRoomForEntries(this.#shared.tables, this.networks, next);
       for (const state of changed) {
         added += addEntries(this.#shared.tables, this.networks.get(state.config.name), state);
       }
     } catch (error) {
-      this.#takeBack(endpoints, changed);
+      this.#takeBack(endpoints, changed, cleared ? next : undefined);
       await this.#takeBackVteps(config, vtepsBefore);
       throw error;
     }
@@ -179,7 +183,7 @@ export class Applier {
           const key = endpointKey(endpoint);
           let open = this.endpoints.get(key);
           if (open === undefined || this.lost.has(key)) {
-            const port = this.#freePort(used, config.tables.endpoints);
+            const port = this.#freePort(used);
             open = this.#carrier.openEndpoint(endpoint, network.name, port, endpoint.mtu ?? mtu);
             wanted.opened.push(open);
           } else {
@@ -202,7 +206,12 @@ export class Applier {
     return wanted;
   }
 
-  #takeBack({ opened, undo }: WantedEndpoints, states: readonly NetworkState[]): void {
+  /** @param cleared networks that were wanted, when those in force have made room for them */
+  #takeBack(
+    { opened, undo }: WantedEndpoints,
+    states: readonly NetworkState[],
+    cleared?: ReadonlyMap<string, NetworkState>,
+  ): void {
     for (const open of opened) this.#carrier.closeEndpoint(open);
     for (const step of undo.reverse()) {
       try {
@@ -211,11 +220,15 @@ export class Applier {
         this.#logger.warn({ error: (error as Error).message }, 'an interface could not be changed back');
       }
     }
+    // All go before any come back: the tables may have room for one of the two only.
+    const { tables } = this.#shared;
+    for (const state of states) removeEntries(tables, state, this.networks.get(state.config.name));
     for (const state of states) {
       const old = this.networks.get(state.config.name);
-      removeEntries(this.#shared.tables, state, old);
-      if (old !== undefined) addEntries(this.#shared.tables, state, old);
+      if (old !== undefined) addEntries(tables, state, old);
     }
+    if (cleared === undefined) return;
+    for (const [name, old] of this.networks) if (!cleared.has(name)) addEntries(tables, undefined, old);
   }
 
   /** VTEPs that were added for a configuration which couldn't be had; not those that were learned meanwhile. */
@@ -227,13 +240,9 @@ export class Applier {
   }
 
   /** The lowest number that no endpoint has, its counters at 0. */
-  #freePort(used: Set<number>, capacity: number): number {
+  #freePort(used: Set<number>): number {
     let port = 0;
     while (used.has(port)) port++;
-    if (port >= capacity) {
-      const why = 'counting those that are being replaced';
-      throw new ApplyError(`there are more endpoints than tables.endpoints (${capacity}), ${why}; raise it`);
-    }
     used.add(port);
     for (const counters of this.#shared.counters) counters.clearRow(counters.portRow(port));
     return port;
@@ -295,12 +304,6 @@ export class Applier {
 function replace<K, V>(map: Map<K, V>, by: ReadonlyMap<K, V>): void {
   map.clear();
   for (const [key, value] of by) map.set(key, value);
-}
-
-function vtepsOf({ networks }: Config): Set<string> {
-  return new Set(
-    networks.flatMap((network) => [...network.vteps, ...network.remotes.map((remote) => remote.vtep)]),
-  );
 }
 
 /** Whether the sockets and devices can stay. */

@@ -35,7 +35,7 @@ export class NativeCarrier implements Carrier {
 
   /** Throws ApplyError when the underlay can't be had. */
   constructor(config: Config, shared: Shared, events: CarrierEvents) {
-    const { engine, tables } = config;
+    const { engine } = config;
     this.engines = engine.count;
     this.#shared = shared;
     this.#events = events;
@@ -51,8 +51,8 @@ export class NativeCarrier implements Carrier {
         batch: engine.batch,
         spinMicros: engine.spinMicros,
         counters: {
-          ports: tables.endpoints,
-          vteps: tables.vteps,
+          ports: shared.counters[index]!.ports,
+          vteps: shared.counters[index]!.vteps,
           memory: shared.counters[index]!.memory,
         },
         ...shared.memory,

@@ -11,6 +11,8 @@ import type { Network } from '../overlay/network.js';
 import * as ethernet from '../wire/ethernet.js';
 import { macHigh, macLow, macNumber, neighbourWords, vtepWords } from './addresses.js';
 
+const EVICT = 64;
+
 /** A network that is in the tables, or shall be. */
 export interface NetworkState {
   readonly config: NetworkConfig;
@@ -83,7 +85,9 @@ export function addEntries(tables: Tables, before: NetworkState | undefined, nex
   let added = 0;
   for (const [mac, target] of next.fdb) {
     if (before?.fdb.get(mac) === target) continue;
-    if (!tables.fdb.setStatic(index, macHigh(mac), macLow(mac), target)) {
+    while (!tables.fdb.setStatic(index, macHigh(mac), macLow(mac), target)) {
+      // Engines may have learned something in the meantime.
+      if (tables.fdb.evict(EVICT) > 0) continue;
       throw new ApplyError(`network ${next.config.name}: the forwarding database is full; raise tables.fdb`);
     }
     added++;

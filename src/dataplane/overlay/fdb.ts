@@ -79,6 +79,17 @@ export class Fdb {
     return learned;
   }
 
+  /** Control needs their place: removes so many learned entries, those first that were unseen for longest. Returns how many there were. */
+  evict(count: number): number {
+    const seen: number[] = [];
+    for (const { target, seenSeconds } of this.entries()) if (!isStatic(target)) seen.push(seenSeconds);
+    const last = seen.sort((a, b) => a - b)[Math.min(count, seen.length) - 1];
+    if (last === undefined) return 0;
+    // Of those that were seen in the same second not all.
+    let alike = count - seen.indexOf(last);
+    return this.sweep(({ seenSeconds }) => seenSeconds < last || (seenSeconds === last && alike-- > 0));
+  }
+
   /** Removes learned entries for which `gone` holds; static ones stay. */
   sweep(gone: (entry: FdbEntry) => boolean): number {
     // First all of them, for a removal moves entries.

@@ -39,7 +39,8 @@ export class Bundler {
     runs.begin();
     for (let i = 0; i < batch.count; i++) {
       const packet = batch.packets[i];
-      const key = (pool.vtep[packet] << 16) | pool.flow[packet];
+      // `flow` counts source ports by now, of which there are fewer.
+      const key = (pool.vtep[packet] << 14) | pool.flow[packet];
       const length = pool.length[packet];
       const run = runs.find(key);
       if (pool.segment[packet] !== 0 || length <= skip) {
