@@ -1,0 +1,392 @@
+/**
+ * The connections of the virtual server, in shared memory: any engine finds, adds and changes them, so that both
+ * directions of a flow meet the same one wherever they arrive. The table has a fixed size and nothing is allocated
+ * per connection.
+ *
+ *     records   24 words each: both ends, the destination, state, timers (below)
+ *     index     two words an entry, (hash, reference), open addressing; a connection has an entry for the packets
+ *               of its client and, where replies come through here, one for those of its destination
+ *     expires   a tick each, 0 for a record that is free: one pass over this column finds what has run out, 1 ms for
+ *               a million
+ *
+ * Readers take no lock. An entry counts only if its record has the whole key; what isn't found is looked for again
+ * while the version says that a writer was at work. Adding and removing happen under the lock. A record that was
+ * freed is given out again after all others, so that nobody still holds its number.
+ */
+
+/** Words of a record. */
+export const CLIENT = 0; // 4 words; IPv4 in the first, the others 0
+export const VIRTUAL = 4; // the address the client sends to
+export const DESTINATION = 8;
+export const CLIENT_PORTS = 12; // client port << 16 | virtual port
+export const KIND = 13; // destination port << 16 | protocol << 8 | KIND_*
+export const STATE = 14; // state | flags << 8
+export const SERVICE = 15; // index of the service
+export const ROW = 16; // row of the destination
+export const TIMEOUT = 17; // ticks from the last packet to the end
+export const PACKETS = 18; // packets of the client; wraps
+export const TEMPLATE = 19; // 1 + number of the persistence template that it belongs to, 0: none
+export const EXTRA = 20; // 1 + number of what a helper keeps for it, 0: nothing
+export const STAMP = 21; // tick of the last synchronisation
+export const CLIENT_ACK = 22; // last acknowledgement of the client: what a reset towards it must carry
+export const DESTINATION_ACK = 23;
+const WORDS = 24;
+
+/** Bits of the kind. */
+export const KIND_IPV6 = 1; // client and virtual address
+export const KIND_DESTINATION_IPV6 = 2;
+export const KIND_TEMPLATE = 4; // a persistence template, not a connection
+
+/** Flags of a connection: from bit 8 of the state word. */
+export const FLAG_ACTIVE = 1 << 8; // counted as active at its destination
+export const FLAG_NO_REPLY_YET = 1 << 9; // no packet of the destination seen (IP_VS_CONN_F_NOOUTPUT)
+export const FLAG_REPLIES = 1 << 10; // has an index entry for replies
+export const FLAG_SYNCED = 1 << 11; // came from another director
+export const FLAG_ONE_PACKET = 1 << 12;
+export const FLAG_RESET_DUE = 1 << 13; // at the next packet it is answered with a reset
+
+/** Header words of the shared memory. */
+const LOCK = 0;
+const COUNT = 1;
+const HIGH_WATER = 2; // records ever used
+const FREE_HEAD = 3; // 1 + record, 0: none
+const FREE_TAIL = 4;
+const FREE_COUNT = 5;
+const VERSION = 16; // in a cache line of its own
+const HEADER_WORDS = 32;
+
+/** A freed record waits behind so many others before it is used again, as long as fresh ones are left. */
+const QUARANTINE = 1024;
+/** Index entries per connection: a load of two thirds when the table is full and every connection has both. */
+const ENTRIES_EACH = 3;
+
+export const TICKS_PER_SECOND = 16;
+export const NO_CONNECTION = -1;
+
+/** The tuple that a packet carries, as the index sees it. Protocol's upper byte is KIND_TEMPLATE for a template. */
+export interface Tuple {
+  source0: number;
+  source1: number;
+  source2: number;
+  source3: number;
+  target0: number;
+  target1: number;
+  target2: number;
+  target3: number;
+  /** source port << 16 | target port */
+  ports: number;
+  protocol: number;
+  family: 4 | 6;
+}
+
+export class Connections {
+  readonly memory: SharedArrayBuffer;
+  readonly capacity: number;
+  readonly records: Int32Array;
+  readonly expires: Int32Array;
+  readonly #header: Int32Array;
+  readonly #index: Int32Array;
+  readonly #entries: number;
+  readonly #perHash: number;
+
+  /** At most 124 bytes a connection; the pages are the system's until they are used. */
+  static allocate(connections: number): SharedArrayBuffer {
+    return new SharedArrayBuffer(4 * (HEADER_WORDS + connections * (WORDS + 1 + 2 * ENTRIES_EACH)));
+  }
+
+  constructor(memory: SharedArrayBuffer) {
+    this.memory = memory;
+    const each = 4 * (WORDS + 1 + 2 * ENTRIES_EACH);
+    const capacity = Math.floor((memory.byteLength - 4 * HEADER_WORDS) / each);
+    this.capacity = capacity;
+    this.#entries = capacity * ENTRIES_EACH;
+    this.#perHash = this.#entries / 2 ** 32;
+    let at = 0;
+    const part = (words: number) => {
+      const array = new Int32Array(memory, at, words);
+      at += 4 * words;
+      return array;
+    };
+    this.#header = part(HEADER_WORDS);
+    this.records = part(capacity * WORDS);
+    this.#index = part(this.#entries * 2);
+    this.expires = part(capacity);
+  }
+
+  /** Connections and templates that exist. */
+  get size(): number {
+    return this.#header[COUNT]!;
+  }
+
+  /** Records below this number may be in use. */
+  get highWater(): number {
+    return this.#header[HIGH_WATER]!;
+  }
+
+  /** Word index of the record; add CLIENT … DESTINATION_ACK. */
+  at(connection: number): number {
+    return connection * WORDS;
+  }
+
+  /**
+   * The connection that a packet belongs to: `connection × 2`, plus 1 when the packet is a reply of the
+   * destination; NO_CONNECTION when there is none.
+   */
+  find(tuple: Tuple): number {
+    const hash = hashOf(tuple);
+    let version = Atomics.load(this.#header, VERSION);
+    let found = this.#find(tuple, hash);
+    // A removal moves entries: look again until none was under way. A writer's lock lasts some hundred nanoseconds.
+    for (let tries = 0; found < 0 && tries < 100; tries++) {
+      const now = Atomics.load(this.#header, VERSION);
+      if (now === version && (version & 1) === 0) break;
+      version = now;
+      found = this.#find(tuple, hash);
+    }
+    return found;
+  }
+
+  #find(tuple: Tuple, hash: number): number {
+    const index = this.#index;
+    const end = this.#entries;
+    let entry = this.#home(hash);
+    for (let probes = 0; probes < end; probes++) {
+      const known = index[2 * entry]!;
+      if (known === 0) return NO_CONNECTION;
+      if (known === hash) {
+        const reference = index[2 * entry + 1]!;
+        if (this.#matches(reference, tuple)) return reference;
+      }
+      entry = entry + 1 === end ? 0 : entry + 1;
+    }
+    return NO_CONNECTION;
+  }
+
+  #home(hash: number): number {
+    return Math.floor((hash >>> 0) * this.#perHash);
+  }
+
+  /** Whether the record of the reference has the tuple as its key in that direction. */
+  #matches(reference: number, tuple: Tuple): boolean {
+    const { records } = this;
+    const at = (reference >> 1) * WORDS;
+    const kind = records[at + KIND]!;
+    if ((kind & ((0xff << 8) | KIND_TEMPLATE)) !== protocolKind(tuple.protocol)) return false;
+    const ports = records[at + CLIENT_PORTS]!;
+    let source = at + CLIENT;
+    let target = at + VIRTUAL;
+    if ((reference & 1) === 0) {
+      if (ports !== tuple.ports || ((kind & KIND_IPV6) !== 0) !== (tuple.family === 6)) return false;
+    } else {
+      if (((kind & 0xffff0000) | (ports >>> 16)) !== tuple.ports) return false;
+      if (((kind & KIND_DESTINATION_IPV6) !== 0) !== (tuple.family === 6)) return false;
+      source = at + DESTINATION;
+      target = at + CLIENT;
+    }
+    return (
+      records[source] === tuple.source0 &&
+      records[target] === tuple.target0 &&
+      records[source + 1] === tuple.source1 &&
+      records[source + 2] === tuple.source2 &&
+      records[source + 3] === tuple.source3 &&
+      records[target + 1] === tuple.target1 &&
+      records[target + 2] === tuple.target2 &&
+      records[target + 3] === tuple.target3
+    );
+  }
+
+  /** Runs `change` under the writers' lock; a lock that stays taken belongs to a thread that died, and is taken over. */
+  locked<T>(change: () => T, patience = 50_000_000): T {
+    const header = this.#header;
+    for (let tries = 0; Atomics.compareExchange(header, LOCK, 0, 1) !== 0 && tries < patience; tries++);
+    Atomics.store(header, LOCK, 1);
+    try {
+      return change();
+    } finally {
+      Atomics.store(header, LOCK, 0);
+    }
+  }
+
+  /**
+   * Under the lock: a record for the tuple of a client's packet, with `kind` and the rest still 0;
+   * NO_CONNECTION when the table is full. The caller fills it in and calls `publish`.
+   */
+  take(tuple: Tuple, kindBits: number): number {
+    const connection = this.#takeFree();
+    if (connection < 0) return NO_CONNECTION;
+    const { records } = this;
+    const at = connection * WORDS;
+    records.fill(0, at, at + WORDS);
+    records[at + CLIENT] = tuple.source0;
+    records[at + CLIENT + 1] = tuple.source1;
+    records[at + CLIENT + 2] = tuple.source2;
+    records[at + CLIENT + 3] = tuple.source3;
+    records[at + VIRTUAL] = tuple.target0;
+    records[at + VIRTUAL + 1] = tuple.target1;
+    records[at + VIRTUAL + 2] = tuple.target2;
+    records[at + VIRTUAL + 3] = tuple.target3;
+    records[at + CLIENT_PORTS] = tuple.ports;
+    records[at + KIND] = protocolKind(tuple.protocol) | kindBits | (tuple.family === 6 ? KIND_IPV6 : 0);
+    return connection;
+  }
+
+  /** Under the lock: from now on packets find it; replies too when FLAG_REPLIES is set. */
+  publish(connection: number, tuple: Tuple, expires: number): void {
+    const at = connection * WORDS;
+    this.expires[connection] = expires || 1;
+    this.#enter(hashOf(tuple), connection * 2);
+    if ((this.records[at + STATE]! & FLAG_REPLIES) !== 0) {
+      this.#enter(this.#replyHash(connection), connection * 2 + 1);
+    }
+    this.#header[COUNT]!++;
+  }
+
+  /** Under the lock: nobody finds it any more, and its record is free. */
+  remove(connection: number): void {
+    const header = this.#header;
+    Atomics.add(header, VERSION, 1);
+    this.#leave(this.#clientHash(connection), connection * 2);
+    if ((this.records[connection * WORDS + STATE]! & FLAG_REPLIES) !== 0) {
+      this.#leave(this.#replyHash(connection), connection * 2 + 1);
+    }
+    Atomics.add(header, VERSION, 1);
+    this.expires[connection] = 0;
+    header[COUNT]!--;
+    this.#giveBack(connection);
+  }
+
+  /** The first connection from `from` on that has run out at `now`; -1 when there is none below the high-water mark. */
+  nextExpired(from: number, now: number): number {
+    const { expires } = this;
+    const end = this.#header[HIGH_WATER]!;
+    for (let connection = from; connection < end; connection++) {
+      const at = expires[connection]!;
+      if (at !== 0 && ((at - now) | 0) <= 0) return connection;
+    }
+    return -1;
+  }
+
+  /** A packet came: it lives for its timeout from now on. Ticks are never 0 in the column. */
+  touch(connection: number, now: number): void {
+    const expires = (now + this.records[connection * WORDS + TIMEOUT]!) | 0 || 1;
+    if (this.expires[connection] !== expires) this.expires[connection] = expires;
+  }
+
+  #takeFree(): number {
+    const header = this.#header;
+    const fresh = header[HIGH_WATER]!;
+    const free = header[FREE_COUNT]!;
+    if (free > QUARANTINE || (fresh === this.capacity && free > 0)) {
+      const connection = header[FREE_HEAD]! - 1;
+      header[FREE_HEAD] = this.records[connection * WORDS]!;
+      header[FREE_COUNT] = free - 1;
+      if (free === 1) header[FREE_TAIL] = 0;
+      return connection;
+    }
+    if (fresh === this.capacity) return NO_CONNECTION;
+    header[HIGH_WATER] = fresh + 1;
+    return fresh;
+  }
+
+  /** The record joins the end of the free ones; its first word is the link, and its kind matches no packet. */
+  #giveBack(connection: number): void {
+    const header = this.#header;
+    const { records } = this;
+    records[connection * WORDS + KIND] = 0;
+    records[connection * WORDS] = 0;
+    if (header[FREE_COUNT] === 0) header[FREE_HEAD] = connection + 1;
+    else records[(header[FREE_TAIL]! - 1) * WORDS] = connection + 1;
+    header[FREE_TAIL] = connection + 1;
+    header[FREE_COUNT]!++;
+  }
+
+  #clientHash(connection: number): number {
+    const { records } = this;
+    const at = connection * WORDS;
+    const kind = records[at + KIND]!;
+    return hashRecord(records, at + CLIENT, at + VIRTUAL, records[at + CLIENT_PORTS]!, kind);
+  }
+
+  #replyHash(connection: number): number {
+    const { records } = this;
+    const at = connection * WORDS;
+    const kind = records[at + KIND]!;
+    const ports = (kind & 0xffff0000) | (records[at + CLIENT_PORTS]! >>> 16);
+    return hashRecord(records, at + DESTINATION, at + CLIENT, ports, kind);
+  }
+
+  #enter(hash: number, reference: number): void {
+    const index = this.#index;
+    let entry = this.#home(hash);
+    while (index[2 * entry] !== 0) entry = entry + 1 === this.#entries ? 0 : entry + 1;
+    index[2 * entry + 1] = reference;
+    Atomics.store(index, 2 * entry, hash);
+  }
+
+  /** Takes an entry out, and moves up what would be cut off from its home (Knuth 6.4, R). */
+  #leave(hash: number, reference: number): void {
+    const index = this.#index;
+    const end = this.#entries;
+    const next = (entry: number) => (entry + 1 === end ? 0 : entry + 1);
+    let hole = this.#home(hash);
+    for (let probes = 0; index[2 * hole] !== hash || index[2 * hole + 1] !== reference; hole = next(hole)) {
+      if (index[2 * hole] === 0 || ++probes > end) return; // a writer died before it had entered it
+    }
+    for (let entry = next(hole); index[2 * entry] !== 0; entry = next(entry)) {
+      const ahead = distance(this.#home(index[2 * entry]!), entry, end);
+      if (ahead < distance(hole, entry, end)) continue;
+      Atomics.store(index, 2 * hole, 0);
+      index[2 * hole + 1] = index[2 * entry + 1]!;
+      Atomics.store(index, 2 * hole, index[2 * entry]!);
+      hole = entry;
+    }
+    Atomics.store(index, 2 * hole, 0);
+  }
+}
+
+/** Entries from `from` on to `to`, around the end. */
+const distance = (from: number, to: number, entries: number): number =>
+  to >= from ? to - from : to - from + entries;
+
+/** A tuple's protocol as it stands in a record's kind: the protocol, and KIND_TEMPLATE above it. */
+export const TEMPLATE_OF = 0x100;
+function protocolKind(protocol: number): number {
+  return ((protocol & 0xff) << 8) | (protocol >= TEMPLATE_OF ? KIND_TEMPLATE : 0);
+}
+
+/** Never 0, which is an empty entry. */
+export function hashOf(tuple: Tuple): number {
+  const { source1, source2, source3, target1, target2, target3 } = tuple;
+  let h = first(tuple.source0, tuple.target0, tuple.ports, protocolKind(tuple.protocol));
+  if ((source1 | source2 | source3 | target1 | target2 | target3) !== 0) {
+    h = rest(h, source1, source2, source3, target1, target2, target3);
+  }
+  return last(h);
+}
+
+function hashRecord(words: Int32Array, source: number, target: number, ports: number, kind: number): number {
+  const [s1, s2, s3] = [words[source + 1]!, words[source + 2]!, words[source + 3]!];
+  const [t1, t2, t3] = [words[target + 1]!, words[target + 2]!, words[target + 3]!];
+  let h = first(words[source]!, words[target]!, ports, kind & ((0xff << 8) | KIND_TEMPLATE));
+  if ((s1 | s2 | s3 | t1 | t2 | t3) !== 0) h = rest(h, s1, s2, s3, t1, t2, t3);
+  return last(h);
+}
+
+function first(source: number, target: number, ports: number, kind: number): number {
+  const h = step(source ^ Math.imul(kind, 0x27d4eb2f), target);
+  return step(h, ports);
+}
+
+function rest(h: number, s1: number, s2: number, s3: number, t1: number, t2: number, t3: number): number {
+  return step(step(step(step(step(step(h, s1), s2), s3), t1), t2), t3);
+}
+
+function step(h: number, word: number): number {
+  const mixed = Math.imul(h ^ word, 0x9e3779b1);
+  return Math.imul(mixed ^ (mixed >>> 15), 0x85ebca6b);
+}
+
+function last(h: number): number {
+  const mixed = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return (mixed ^ (mixed >>> 16)) | 0 || 1;
+}
