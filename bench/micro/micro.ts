@@ -6,6 +6,7 @@ import { checksumCases } from './checksum.js';
 import { decapCases } from './decap.js';
 import { encapCases } from './encap.js';
 import { hashCases } from './hash.js';
+import { natCases } from './nat.js';
 import { splitCases } from './split.js';
 import { tableCases } from './table.js';
 
@@ -16,6 +17,7 @@ const CASES: readonly (() => Case[])[] = [
   encapCases,
   decapCases,
   splitCases,
+  natCases,
 ];
 
 export function rateTable(rates: readonly Rate[]): string {
