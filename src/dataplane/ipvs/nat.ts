@@ -4,7 +4,7 @@
  * stays one: where only the pseudo-header's sum stands in the checksum field (CHECKSUM_UNFINISHED), that sum is kept
  * right, and who finishes the checksum sums the ports.
  *
- * 15 ns a packet, IPv4 and TCP, both ends (bench/micro/nat.ts).
+ * 16 ns an end of an IPv4 packet, reading it 18 (bench/micro/nat.ts).
  */
 import { drop } from '../core/drops.js';
 import { CHECKSUM_UNFINISHED, type Pool } from '../core/pool.js';
