@@ -103,7 +103,13 @@ export class DestinationCounts {
 
 /** A destination as an engine holds it: the object stays the same while control changes weight and limits. */
 export class Destination {
-  spec: DestinationSpec;
+  #spec: DestinationSpec;
+  #lastWeight: number;
+  /**
+   * What its weight is multiplied by: 1, but under slow start, which alone sets it (schedulers/slow-start.ts);
+   * dyadic, so that products are exact.
+   */
+  share = 1;
   /** milliseconds on the engine's clock when it was added, or became usable again: slow start counts from here */
   sinceMs = 0;
   /** control has taken it out; connections that exist may still refer to it */
@@ -111,32 +117,48 @@ export class Destination {
   readonly #counts: DestinationCounts;
 
   constructor(spec: DestinationSpec, counts: DestinationCounts) {
-    this.spec = spec;
+    this.#spec = spec;
+    this.#lastWeight = spec.weight;
     this.#counts = counts;
   }
 
-  get row(): number {
-    return this.spec.row;
+  get spec(): DestinationSpec {
+    return this.#spec;
   }
 
+  set spec(spec: DestinationSpec) {
+    this.#spec = spec;
+    if (spec.weight !== 0) this.#lastWeight = spec.weight;
+  }
+
+  get row(): number {
+    return this.#spec.row;
+  }
+
+  /** What schedulers compare by: control's weight, and its share under slow start. Whole, and 0 only where control's is. */
   get weight(): number {
-    return this.spec.weight;
+    return this.share === 1 ? this.#spec.weight : Math.ceil(this.#spec.weight * this.share);
+  }
+
+  /** Control's last weight that wasn't 0: a drained destination keeps its slots in mh's table. */
+  get lastWeight(): number {
+    return this.#lastWeight;
   }
 
   get active(): number {
-    return this.#counts.active(this.spec.row);
+    return this.#counts.active(this.#spec.row);
   }
 
   get inactive(): number {
-    return this.#counts.inactive(this.spec.row);
+    return this.#counts.inactive(this.#spec.row);
   }
 
   get latencyMicros(): number {
-    return this.#counts.latencyMicros(this.spec.row);
+    return this.#counts.latencyMicros(this.#spec.row);
   }
 
   get overloaded(): boolean {
-    return this.#counts.overloaded(this.spec.row);
+    return this.#counts.overloaded(this.#spec.row);
   }
 
   /**
@@ -144,7 +166,7 @@ export class Destination {
    * below the lower one, or below three quarters of the upper where none is given (ip_vs_bind_dest, ip_vs_unbind_dest).
    */
   weigh(): void {
-    const { row, upperThreshold, lowerThreshold } = this.spec;
+    const { row, upperThreshold, lowerThreshold } = this.#spec;
     const connections = this.active + this.inactive;
     if (upperThreshold === 0) this.#counts.setOverloaded(row, false);
     else if (connections >= upperThreshold) this.#counts.setOverloaded(row, true);

@@ -5,6 +5,7 @@
  * Rules for all of them (ip_vs_sched.c): a destination of weight 0 gets nothing new, nor one that is overloaded;
  * undefined when nobody is left, and the director tells the client.
  */
+import type { Random } from '../../core/random.js';
 import type { Destination } from '../destination.js';
 
 /** The connection to schedule. The director reuses one object; a scheduler keeps no reference to it. */
@@ -24,7 +25,10 @@ export interface Flow {
   targetPort: number;
 }
 
-/** What a scheduler is made for: its service's destinations, in the order in which control gave them. */
+/**
+ * What a scheduler is made for: its service's destinations, in the order in which control gave them. It stands for
+ * IPVS's list, of which the newest destination is the first (ip_vs_ctl.c adds at the head).
+ */
 export interface Pool {
   readonly destinations: readonly Destination[];
   readonly flags: SchedulerFlags;
@@ -48,7 +52,8 @@ export interface Scheduler {
   update(pool: Pool): void;
 }
 
-export type MakeScheduler = (pool: Pool) => Scheduler;
+/** @param random the engine's: twos and p2c draw from it */
+export type MakeScheduler = (pool: Pool, random: Random) => Scheduler;
 
 /** Connections in IPVS's measure: an active one weighs as much as 256 inactive ones (ip_vs_dest_conn_overhead). */
 export const overhead = (destination: Destination): number => destination.active * 256 + destination.inactive;
