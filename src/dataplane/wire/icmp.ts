@@ -27,7 +27,8 @@ export const ECHO_REQUEST = 8;
 export const TIME_EXCEEDED = 11;
 export const PARAMETER_PROBLEM = 12;
 
-/** Code of UNREACHABLE. */
+/** Codes of UNREACHABLE. */
+export const PORT_UNREACHABLE = 3;
 export const FRAGMENTATION_NEEDED = 4;
 
 /** Bytes of the longest answer, IP header on (RFC 1812 §4.3.2.3). */
@@ -58,11 +59,6 @@ export const checksumValid = (bytes: Uint8Array, at: number, end: number): boole
  * (iptunnel_pmtud_build_icmp): from the address that the frame was for, MACs swapped, VLAN tags kept. Whether
  * DF is set is the caller's to ask.
  *
- * 1. no answer where RFC 1122 §3.2.2 forbids it
- * 2. Ethernet header and tags copied, MACs swapped
- * 3. IP header back to the source
- * 4. ICMP header and quote
- *
  * @param at the offending Ethernet frame of `length` bytes
  * @param out where the answer goes: room for Ethernet, tags and ANSWER_MAX, apart from the frame
  * @param mtu the largest IP packet that fits
@@ -76,38 +72,66 @@ export function writeFragmentationNeeded(
   mtu: number,
 ): number {
   const packet = ethernet.payload(bytes, at, length);
-  if (packet === -1 || !mayAnswer(bytes, at, packet, at + length)) return 0;
-
+  if (packet === -1 || ethernet.payloadType(bytes, packet) !== ethernet.IPV4) return 0;
+  if (ethernet.isMulticast(bytes, at + ethernet.DESTINATION)) return 0;
+  if (ethernet.isMulticast(bytes, at + ethernet.SOURCE)) return 0;
   const link = packet - at;
+  const answer = writeError(
+    bytes,
+    packet,
+    at + length,
+    out + link,
+    UNREACHABLE,
+    FRAGMENTATION_NEEDED,
+    mtu & 0xffff,
+  );
+  if (answer === 0) return 0;
   bytes.copyWithin(out, at, packet);
   ethernet.swap(bytes, out);
+  return link + answer;
+}
 
-  const ip = out + link;
+/**
+ * The error about the packet whose IPv4 header is at `packet`, from the address that it was for.
+ *
+ * 1. none where RFC 1122 §3.2.2 forbids it
+ * 2. IP header back to the source
+ * 3. ICMP header and quote
+ *
+ * @param end where the packet's bytes end; padding may be among them
+ * @param out where the answer goes: room for ANSWER_MAX, apart from the packet
+ * @param rest the 32 bits behind the checksum
+ * @returns bytes of the answer, or 0 when none may be sent
+ */
+export function writeError(
+  bytes: Uint8Array,
+  packet: number,
+  end: number,
+  out: number,
+  type: number,
+  code: number,
+  rest: number,
+): number {
+  if (!mayAnswer(bytes, packet, end)) return 0;
   const quoted = Math.min(ipv4.totalLength(bytes, packet), ANSWER_MAX - ipv4.HEADER - HEADER);
   const total = ipv4.HEADER + HEADER + quoted;
-  ipv4.write(bytes, ip, total, PROTOCOL, ipv4.destination(bytes, packet), ipv4.source(bytes, packet));
+  ipv4.write(bytes, out, total, PROTOCOL, ipv4.destination(bytes, packet), ipv4.source(bytes, packet));
 
-  const icmp = ip + ipv4.HEADER;
-  bytes[icmp] = UNREACHABLE;
-  bytes[icmp + 1] = FRAGMENTATION_NEEDED;
+  const icmp = out + ipv4.HEADER;
+  bytes[icmp] = type;
+  bytes[icmp + 1] = code;
   bytes[icmp + 2] = 0;
   bytes[icmp + 3] = 0;
-  bytes[icmp + 4] = 0;
-  bytes[icmp + 5] = 0;
-  bytes[icmp + 6] = mtu >>> 8;
-  bytes[icmp + 7] = mtu;
+  ipv4.writeAddress(bytes, icmp + 4, rest);
   bytes.copyWithin(icmp + HEADER, packet, packet + quoted);
   const checksum = checksums.finish(checksums.sum(bytes, icmp, HEADER + quoted));
   bytes[icmp + 2] = checksum >>> 8;
   bytes[icmp + 3] = checksum;
-  return link + total;
+  return total;
 }
 
-function mayAnswer(bytes: Uint8Array, at: number, packet: number, end: number): boolean {
-  if (ethernet.payloadType(bytes, packet) !== ethernet.IPV4) return false;
+function mayAnswer(bytes: Uint8Array, packet: number, end: number): boolean {
   if (!ipv4.valid(bytes, packet, end - packet)) return false;
-  if (ethernet.isMulticast(bytes, at + ethernet.DESTINATION)) return false;
-  if (ethernet.isMulticast(bytes, at + ethernet.SOURCE)) return false;
   const source = ipv4.source(bytes, packet);
   const network = source >>> 24;
   if (network === 0 || network === 127 || ipv4.isMulticast(source) || source === ipv4.BROADCAST) return false;

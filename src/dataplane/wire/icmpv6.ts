@@ -35,6 +35,9 @@ export const NEIGHBOUR_SOLICITATION = 135;
 export const NEIGHBOUR_ADVERTISEMENT = 136;
 export const REDIRECT = 137;
 
+/** Code of UNREACHABLE. */
+export const PORT_UNREACHABLE = 4;
+
 /** Flags of an advertisement: the sender is a router, was asked, and its word replaces older. */
 export const FLAG_ROUTER = 0x80;
 export const FLAG_SOLICITED = 0x40;
@@ -147,7 +150,13 @@ export function writeAdvertisement(
   if (detection) ipv6.writeAddress(bytes, at + ipv6.DESTINATION, 0xff020000, 0, 0, 1);
   else bytes.copyWithin(at + ipv6.DESTINATION, at + ipv6.SOURCE, at + ipv6.SOURCE + 16);
   bytes.copyWithin(at + ipv6.SOURCE, at + TARGET, at + TARGET + 16);
-  writeHead(bytes, at + ICMP, NEIGHBOUR_ADVERTISEMENT, (detection ? flags & ~FLAG_SOLICITED : flags) << 24);
+  writeHead(
+    bytes,
+    at + ICMP,
+    NEIGHBOUR_ADVERTISEMENT,
+    0,
+    (detection ? flags & ~FLAG_SOLICITED : flags) << 24,
+  );
   bytes[at + OPTIONS] = OPTION_TARGET;
   bytes[at + OPTIONS + 1] = 1;
   ethernet.writeMac(bytes, at + OPTIONS + 2, high, low);
@@ -158,11 +167,7 @@ export function writeAdvertisement(
  * The answer to a frame that is too big for the tunnel, as the kernel's vxlan gives it
  * (iptunnel_pmtud_build_icmpv6): from the address that the frame was for, MACs swapped, VLAN tags kept. Unlike
  * there, a multicast destination, which RFC 4443 §2.4 (e.3) lets be answered, is answered from ANSWER_MAC.
- *
- * 1. no answer where RFC 4443 §2.4 (e) forbids it, or to an MTU that a host would not follow
- * 2. Ethernet header and tags copied, MACs swapped
- * 3. IPv6 header back to the source
- * 4. ICMPv6 header and quote
+ * No answer tells an MTU that a host would not follow.
  *
  * @param at the offending Ethernet frame of `length` bytes
  * @param out where the answer goes: room for Ethernet, tags and ANSWER_MAX, apart from the frame
@@ -177,36 +182,62 @@ export function writePacketTooBig(
   mtu: number,
 ): number {
   const packet = ethernet.payload(bytes, at, length);
-  if (mtu < ANSWER_MAX || packet === -1 || !mayAnswer(bytes, at, packet, at + length)) return 0;
-
+  if (mtu < ANSWER_MAX || packet === -1 || ethernet.payloadType(bytes, packet) !== ethernet.IPV6) return 0;
+  if (ethernet.isMulticast(bytes, at + ethernet.SOURCE)) return 0;
   const link = packet - at;
+  const answer = writeError(bytes, packet, at + length, out + link, PACKET_TOO_BIG, 0, mtu);
+  if (answer === 0) return 0;
   bytes.copyWithin(out, at, packet);
   if (ethernet.isMulticast(bytes, out)) ethernet.turnBack(bytes, out, ANSWER_MAC_HIGH, ANSWER_MAC_LOW);
   else ethernet.swap(bytes, out);
-
-  const ip = out + link;
-  const whole = ipv6.HEADER + ipv6.payloadLength(bytes, packet);
-  const quoted = Math.min(whole, ANSWER_MAX - ipv6.HEADER - HEADER);
-  ipv6.write(bytes, ip, HEADER + quoted, PROTOCOL);
-  bytes.copyWithin(ip + ipv6.DESTINATION, packet + ipv6.SOURCE, packet + ipv6.SOURCE + 16);
-  if (ipv6.isMulticast(bytes, packet + ipv6.DESTINATION)) {
-    const low = 0xfe000000 | (ANSWER_MAC_LOW & 0xffffff);
-    ipv6.writeAddress(bytes, ip + ipv6.SOURCE, 0xfe800000, 0, 0x005649ff, low);
-  } else {
-    bytes.copyWithin(ip + ipv6.SOURCE, packet + ipv6.DESTINATION, packet + ipv6.DESTINATION + 16);
-  }
-
-  const icmp = ip + ipv6.HEADER;
-  writeHead(bytes, icmp, PACKET_TOO_BIG, mtu);
-  bytes.copyWithin(icmp + HEADER, packet, packet + quoted);
-  writeChecksum(bytes, ip, icmp, HEADER + quoted);
-  return link + ipv6.HEADER + HEADER + quoted;
+  return link + answer;
 }
 
-function mayAnswer(bytes: Uint8Array, at: number, packet: number, end: number): boolean {
-  if (ethernet.payloadType(bytes, packet) !== ethernet.IPV6) return false;
+/**
+ * The error about the packet whose IPv6 header is at `packet`, from the address that it was for; "packet too big" also
+ * about one to a group.
+ *
+ * 1. none where RFC 4443 §2.4 (e) forbids it
+ * 2. IPv6 header back to the source
+ * 3. ICMPv6 header and quote
+ *
+ * @param end where the packet's bytes end; padding may be among them
+ * @param out where the answer goes: room for ANSWER_MAX, apart from the packet
+ * @param rest the 32 bits behind the checksum
+ * @returns bytes of the answer, or 0 when none may be sent
+ */
+export function writeError(
+  bytes: Uint8Array,
+  packet: number,
+  end: number,
+  out: number,
+  type: number,
+  code: number,
+  rest: number,
+): number {
+  if (!mayAnswer(bytes, packet, end)) return 0;
+  const toGroup = ipv6.isMulticast(bytes, packet + ipv6.DESTINATION);
+  if (toGroup && type !== PACKET_TOO_BIG) return 0;
+  const whole = ipv6.HEADER + ipv6.payloadLength(bytes, packet);
+  const quoted = Math.min(whole, ANSWER_MAX - ipv6.HEADER - HEADER);
+  ipv6.write(bytes, out, HEADER + quoted, PROTOCOL);
+  bytes.copyWithin(out + ipv6.DESTINATION, packet + ipv6.SOURCE, packet + ipv6.SOURCE + 16);
+  if (toGroup) {
+    const low = 0xfe000000 | (ANSWER_MAC_LOW & 0xffffff);
+    ipv6.writeAddress(bytes, out + ipv6.SOURCE, 0xfe800000, 0, 0x005649ff, low);
+  } else {
+    bytes.copyWithin(out + ipv6.SOURCE, packet + ipv6.DESTINATION, packet + ipv6.DESTINATION + 16);
+  }
+
+  const icmp = out + ipv6.HEADER;
+  writeHead(bytes, icmp, type, code, rest);
+  bytes.copyWithin(icmp + HEADER, packet, packet + quoted);
+  writeChecksum(bytes, out, icmp, HEADER + quoted);
+  return ipv6.HEADER + HEADER + quoted;
+}
+
+function mayAnswer(bytes: Uint8Array, packet: number, end: number): boolean {
   if (!ipv6.valid(bytes, packet, end - packet)) return false;
-  if (ethernet.isMulticast(bytes, at + ethernet.SOURCE)) return false;
   const source = packet + ipv6.SOURCE;
   if (ipv6.isUnspecified(bytes, source) || ipv6.isMulticast(bytes, source)) return false;
   if (ipv6.isLoopback(bytes, source)) return false;
@@ -217,10 +248,10 @@ function mayAnswer(bytes: Uint8Array, at: number, packet: number, end: number): 
   return upper < upperEnd && !isError(bytes[upper]) && bytes[upper] !== REDIRECT;
 }
 
-/** Type, code 0, a checksum to come, and the 32 bits behind it. */
-function writeHead(bytes: Uint8Array, at: number, type: number, rest: number): void {
+/** Type, code, a checksum to come, and the 32 bits behind it. */
+function writeHead(bytes: Uint8Array, at: number, type: number, code: number, rest: number): void {
   bytes[at] = type;
-  bytes[at + 1] = 0;
+  bytes[at + 1] = code;
   bytes[at + 2] = 0;
   bytes[at + 3] = 0;
   ipv6.writeWord(bytes, at + 4, 0, rest);
