@@ -249,6 +249,13 @@ export class Timeouts {
     if (udpSeconds > 0) this.udp = udpSeconds;
   }
 
+  /** All of them as in `other`. */
+  take(other: Timeouts): void {
+    this.tcp.set(other.tcp);
+    this.sctp.set(other.sctp);
+    this.udp = other.udp;
+  }
+
   milliseconds(protocol: number, state: number): number {
     if (protocol === tcp.PROTOCOL) return this.tcp[state]! * 1000;
     if (protocol === sctp.PROTOCOL) return this.sctp[state]! * 1000;

@@ -1,0 +1,165 @@
+/**
+ * The virtual services as one engine knows them: what control says of each, its scheduler, and its destinations.
+ * Found by protocol, address and port; a service of port 0 takes what no other of its address does.
+ */
+import type { Random } from '../core/random.js';
+import type { Words } from '../wire/ipv6.js';
+import { Destination, type DestinationCounts, type DestinationSpec } from './destination.js';
+import type { Parsed } from './packet.js';
+import { schedulerFor, type Wish } from './schedulers/index.js';
+import type { Scheduler, SchedulerFlags } from './schedulers/scheduler.js';
+import { Timeouts } from './states.js';
+
+/** What control says of a service. Cloned into each engine; an engine never writes it. */
+export interface ServiceSpec extends Wish {
+  /** stable while the service exists */
+  index: number;
+  family: 4 | 6;
+  protocol: number;
+  /** IPv4 in the first word */
+  address: Words;
+  /** 0: every port that has no service of its own */
+  port: number;
+  flags: SchedulerFlags;
+  /** seconds; 0: as the virtual server's own */
+  timeouts: { tcp: number; tcpFin: number; udp: number };
+  destinations: readonly DestinationSpec[];
+}
+
+export class Service {
+  spec: ServiceSpec;
+  destinations: Destination[] = [];
+  readonly timeouts = new Timeouts();
+  readonly scheduler: Scheduler;
+
+  constructor(spec: ServiceSpec, destinations: Destination[], random: Random) {
+    this.spec = spec;
+    this.destinations = destinations;
+    this.scheduler = schedulerFor(spec)({ destinations, flags: spec.flags }, random);
+  }
+}
+
+export class Services {
+  readonly #counts: DestinationCounts;
+  readonly #random: Random;
+  readonly #timeouts: Timeouts;
+  readonly #byIndex: (Service | undefined)[] = [];
+  readonly #byKey = new Map<number, Service[]>();
+  /** Destination of each row. One that was removed stays until its row is given anew: connections refer to it. */
+  readonly #byRow: (Destination | undefined)[] = [];
+
+  /** @param timeouts the virtual server's own (`ipvsadm --set`), which a service's take precedence over */
+  constructor(counts: DestinationCounts, random: Random, timeouts: Timeouts) {
+    this.#counts = counts;
+    this.#random = random;
+    this.#timeouts = timeouts;
+  }
+
+  /** Adds or changes a service; a scheduler that stays keeps its place among the destinations. */
+  set(spec: ServiceSpec, nowMs: number): void {
+    const before = this.#byIndex[spec.index];
+    const destinations = spec.destinations.map((each) => this.#destination(each, nowMs));
+    const kept = new Set(destinations);
+    for (const old of before?.destinations ?? []) if (!kept.has(old)) old.removed = true;
+    let service = before;
+    if (before !== undefined && sameKey(before.spec, spec) && sameScheduler(before.spec, spec)) {
+      before.spec = spec;
+      before.destinations = destinations;
+      before.scheduler.update({ destinations, flags: spec.flags });
+    } else {
+      if (before !== undefined) this.#leave(before);
+      service = new Service(spec, destinations, this.#random);
+      this.#byIndex[spec.index] = service;
+      const key = keyOf(spec.protocol, spec.address[0], spec.address[3], spec.port);
+      const list = this.#byKey.get(key);
+      if (list === undefined) this.#byKey.set(key, [service]);
+      else list.push(service);
+    }
+    const { tcp, tcpFin, udp } = spec.timeouts;
+    service!.timeouts.take(this.#timeouts);
+    service!.timeouts.set(tcp, tcpFin, udp);
+  }
+
+  /** Its connections go on to their destinations until they end. */
+  remove(index: number): void {
+    const service = this.#byIndex[index];
+    if (service === undefined) return;
+    for (const destination of service.destinations) destination.removed = true;
+    this.#leave(service);
+    this.#byIndex[index] = undefined;
+  }
+
+  at(index: number): Service | undefined {
+    return this.#byIndex[index];
+  }
+
+  destinationAt(row: number): Destination | undefined {
+    return this.#byRow[row];
+  }
+
+  /** The service that the packet is addressed to, by its port or by none. */
+  find(parsed: Parsed): Service | undefined {
+    return this.#find(parsed, parsed.destinationPort) ?? this.#find(parsed, 0);
+  }
+
+  #find(parsed: Parsed, port: number): Service | undefined {
+    const { protocol, destination0, destination1, destination2, destination3 } = parsed;
+    const list = this.#byKey.get(keyOf(protocol, destination0, destination3, port));
+    if (list === undefined) return undefined;
+    for (const service of list) {
+      const { spec } = service;
+      const [a, b, c, d] = spec.address;
+      if (spec.protocol !== protocol || spec.family !== parsed.family || spec.port !== port) continue;
+      if (a === destination0 && b === destination1 && c === destination2 && d === destination3)
+        return service;
+    }
+    return undefined;
+  }
+
+  #destination(spec: DestinationSpec, nowMs: number): Destination {
+    const known = this.#byRow[spec.row];
+    if (known !== undefined && sameEnd(known.spec, spec)) {
+      // Back from removal or from weight 0 it starts slowly.
+      if (known.removed || (known.spec.weight === 0 && spec.weight > 0)) known.sinceMs = nowMs;
+      known.removed = false;
+      known.spec = spec;
+      known.weigh();
+      return known;
+    }
+    const destination = new Destination(spec, this.#counts);
+    destination.sinceMs = nowMs;
+    this.#byRow[spec.row] = destination;
+    return destination;
+  }
+
+  #leave(service: Service): void {
+    const { protocol, address, port } = service.spec;
+    const key = keyOf(protocol, address[0], address[3], port);
+    const rest = (this.#byKey.get(key) ?? []).filter((each) => each !== service);
+    if (rest.length === 0) this.#byKey.delete(key);
+    else this.#byKey.set(key, rest);
+  }
+}
+
+function keyOf(protocol: number, first: number, last: number, port: number): number {
+  return Math.imul(first ^ Math.imul(last, 0x9e3779b1), 0x85ebca6b) ^ ((protocol << 16) | port);
+}
+
+function sameKey(a: ServiceSpec, b: ServiceSpec): boolean {
+  return (
+    a.protocol === b.protocol &&
+    a.family === b.family &&
+    a.port === b.port &&
+    a.address.every((word, i) => word === b.address[i])
+  );
+}
+
+function sameScheduler(a: ServiceSpec, b: ServiceSpec): boolean {
+  return (
+    a.scheduler === b.scheduler && a.slowStartSeconds === b.slowStartSeconds && a.preferNear === b.preferNear
+  );
+}
+
+function sameEnd(a: DestinationSpec, b: DestinationSpec): boolean {
+  return a.family === b.family && a.port === b.port && a.address.every((word, i) => word === b.address[i]);
+}
