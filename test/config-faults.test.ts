@@ -28,8 +28,12 @@ const R = 'networks[0].remotes[0]';
 /** What is written → the one fault. */
 const cases: readonly [title: string, input: string | object, fault: string][] = [
   ['a list', [], 'must be a mapping, got []'],
-  ['no underlay', {}, 'underlay: is required'],
-  ['an empty file', '# nothing\n', 'underlay: is required'],
+  ['an empty file', '# nothing\n', 'has none of underlay, networks, services, virtualServer'],
+  [
+    'networks without underlay',
+    { networks: [{ name: 'blue', vni: 1 }] },
+    'underlay: is required where there are networks',
+  ],
   ['an underlay without address', { underlay: {} }, 'underlay.address: is required'],
   [
     'an underlay address that is none',

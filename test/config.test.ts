@@ -114,7 +114,7 @@ test('MACs and addresses get their one spelling', (t) => {
 });
 
 test('of two underlay addresses the IPv4 one comes first', (t) => {
-  t.deepEqual(parse({ underlay: { address: ['fd00::1', '10.0.0.1'] } }).underlay.address, [
+  t.deepEqual(parse({ underlay: { address: ['fd00::1', '10.0.0.1'] } }).underlay?.address, [
     '10.0.0.1',
     'fd00::1',
   ]);

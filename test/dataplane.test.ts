@@ -301,3 +301,19 @@ test('after stop nothing is open: another data plane may have the address', asyn
   const next = await site(t);
   t.true((await next.plane.apply(configOf(port, 1))).changed);
 });
+
+test('without an underlay nothing is opened for one; networks bring it, and it goes with them', async (t) => {
+  const { plane } = await site(t);
+  const alone = parseConfig({ networks: [] }, 'the test');
+  t.is(alone.underlay, null);
+  await plane.apply(alone);
+  t.like(plane.stats().underlay, { kind: 'none', addresses: [], port: 0 });
+  const port = await freePort();
+  await plane.apply(configOf(port, 1));
+  t.like(plane.stats().underlay, { kind: 'dgram', addresses: ['127.0.0.1'], port });
+  await plane.apply(alone);
+  t.is(plane.stats().underlay.kind, 'none');
+  const socket = createSocket('udp4').bind(port, '127.0.0.1');
+  t.teardown(() => socket.close());
+  await t.notThrowsAsync(once(socket, 'listening'), 'the port is free again');
+});

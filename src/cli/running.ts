@@ -65,6 +65,7 @@ function overridden(config: Config, { offload, device }: Overrides): Config {
   return {
     ...config,
     offload: { ...config.offload, ...offload },
-    underlay: device === undefined ? config.underlay : { ...config.underlay, device },
+    underlay:
+      device === undefined || config.underlay === null ? config.underlay : { ...config.underlay, device },
   };
 }

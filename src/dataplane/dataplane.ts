@@ -126,11 +126,11 @@ class HostDataplane implements Dataplane {
   /** Shared memory, underlay and engines, as the first configuration wants them. */
   async #birth(config: Config): Promise<Running> {
     const { engine, tables: sizes, underlay } = config;
-    const portable = addon === undefined || underlay.device === 'dgram';
-    if (addon === undefined && (underlay.device === 'tunnel' || underlay.device === 'udp')) {
-      throw new ApplyError(
-        `underlay.device ${underlay.device} needs the native addon; use dgram, or build it`,
-      );
+    const device = underlay?.device;
+    const inMemory = device === undefined && this.#deviceFor !== undefined;
+    const portable = addon === undefined || device === 'dgram' || inMemory;
+    if (addon === undefined && (device === 'tunnel' || device === 'udp')) {
+      throw new ApplyError(`underlay.device ${device} needs the native addon; use dgram, or build it`);
     }
     const engines = portable ? 1 : engine.count;
     const memory = {
@@ -186,7 +186,7 @@ class HostDataplane implements Dataplane {
     await ageing.tick(config, networks, nowSeconds());
     await applier.closeForsaken();
     if (applier.lost.size > 0) await applier.reopenLost();
-    if (config.underlay.mtu !== null || this.#ticks++ % MTU_TICKS !== 0) return;
+    if (config.underlay === null || config.underlay.mtu !== null || this.#ticks++ % MTU_TICKS !== 0) return;
     const mtu = carrier.interfaceMtu();
     if (mtu === undefined || mtu === carrier.underlay.mtu) return;
     this.#logger.info({ mtu }, 'the underlay interface has another MTU; the networks follow');
@@ -229,7 +229,7 @@ class HostDataplane implements Dataplane {
   stats(): Stats {
     const { carrier, applier } = this.#running ?? {};
     const { kind = 'none', port = 0, mtu = 0 } = carrier?.underlay ?? {};
-    const addresses = [...(applier?.config?.underlay.address ?? [])];
+    const addresses = [...(applier?.config?.underlay?.address ?? [])];
     return {
       startedAt: this.#startedAt.toISOString(),
       underlay: {

@@ -56,7 +56,7 @@ export interface NeighbourRow {
 export interface VtepRow extends Traffic {
   address: string;
   /** which underlay carries datagrams to it now */
-  underlay: 'tunnel' | 'udp' | 'dgram' | 'pair';
+  underlay: 'tunnel' | 'udp' | 'dgram' | 'pair' | 'none';
   /** MAC of the next hop, null while unknown or not needed */
   nextHop: string | null;
   /** bytes of IP packet the path takes */

@@ -89,8 +89,8 @@ test('a valid file passes the check, a faulty one is refused with every fault', 
     stdout: '',
     stderr:
       `viaduct: ${file} is not a valid configuration:\n` +
-      '  underlay: is required\n' +
-      '  networks[0].vni: must be 1..16777215, got 0\n',
+      '  networks[0].vni: must be 1..16777215, got 0\n' +
+      '  underlay: is required where there are networks\n',
   });
 });
 
@@ -136,7 +136,7 @@ test('apply and check read stdin where the file is a dash', async (t) => {
     /^viaduct: stdin is not a valid configuration:\n/,
   );
   t.is((await viaduct(['apply', '-', '--socket', socket], {}, input)).code, 0);
-  t.deepEqual(dataplane.applied[1]!.underlay.address, ['10.0.0.9']);
+  t.deepEqual(dataplane.applied[1]!.underlay!.address, ['10.0.0.9']);
   const faulty = await viaduct(['apply', '-', '--socket', socket], {}, 'networks: [');
   t.is(faulty.code, 1);
   t.regex(faulty.stderr, /^viaduct: stdin is not a valid configuration:\n/);
@@ -206,7 +206,7 @@ test('apply and reload say what they did', async (t) => {
   t.is(dataplane.applied[1]!.networks[0]!.vni, 4097);
   await writeFile(file, '{"underlay": {"address": "10.0.0.5"}}');
   t.is((await viaduct(['reload', '--socket', socket])).stdout, `generation 3 ${done}`);
-  t.deepEqual(dataplane.applied[2]!.underlay.address, ['10.0.0.5']);
+  t.deepEqual(dataplane.applied[2]!.underlay!.address, ['10.0.0.5']);
 
   await writeFile(file, '{"underlay": {"address": "10.0.0.5", "port": 0}}');
   const faulty = `${file} is not a valid configuration:\n  underlay.port: must be 1..65535, got 0\n`;

@@ -41,7 +41,7 @@ export class FakeCarrier implements Carrier {
   failAfter = Number.POSITIVE_INFINITY;
 
   async reopenUnderlay(_before: Config, next: Config): Promise<void> {
-    const { port, mtu } = next.underlay;
+    const { port, mtu } = next.underlay!;
     this.reopened.push(port);
     this.underlay = { kind: 'udp', mtu: mtu ?? 1500, port };
   }

@@ -299,7 +299,7 @@ labTest(
     ] as const) {
       const next = config(0);
       t.true(
-        await planes[0].reload({ ...next, underlay: { ...next.underlay, device }, offload }),
+        await planes[0].reload({ ...next, underlay: { ...next.underlay!, device }, offload }),
         planes[0].log,
       );
       t.is((await planes[0].stats()).underlay.kind, device);

@@ -151,7 +151,7 @@ rootTest(
     await sleep(100);
     t.deepEqual(
       started.lines.filter(({ message }) => message === 'configuration refused').map(({ fault }) => fault),
-      ['underlay: is required', 'networks[0].vni: must be 1..16777215, got 0'],
+      ['networks[0].vni: must be 1..16777215, got 0', 'underlay: is required where there are networks'],
     );
     t.is(await vni(started.socket), 4097);
 

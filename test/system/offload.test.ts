@@ -74,7 +74,7 @@ for (const [i, [title, off]] of sets.entries()) {
       const family: Family = (i + (device === 'udp' ? 1 : 0)) % 2 === 0 ? 4 : 6;
       const { plane: planeWith, config, wa, peers } = await world(family);
       const plane = planeWith(off);
-      await plane.start({ ...config, underlay: { ...config.underlay, device } });
+      await plane.start({ ...config, underlay: { ...config.underlay!, device } });
       try {
         const { offloads, kind } = (await plane.stats()).underlay;
         t.is(kind, device);

@@ -1,22 +1,26 @@
 /** The one spelling of a valid configuration: addresses and MACs canonical, derived MACs filled in. */
 import { canonicalAddress, canonicalMac, defaultMac, familyOf, parsePrefix } from './address.js';
 import type { Parsed } from './schema.js';
-import type { Config, Endpoint, Network, Remote, Route } from './types.js';
+import type { Config, Endpoint, Network, Remote, Route, Underlay } from './types.js';
 
 type ParsedNetwork = NonNullable<Parsed['networks']>[number];
 type ParsedEndpoint = NonNullable<ParsedNetwork['endpoints']>[number];
 type ParsedRemote = NonNullable<ParsedNetwork['remotes']>[number];
 
 export function normalise(parsed: Parsed): Config {
-  const { address } = parsed.underlay;
-  const own = (Array.isArray(address) ? address : [address]).map(canonical);
   return {
-    underlay: { ...parsed.underlay, address: own.sort((a, b) => familyOf(a) - familyOf(b)) },
+    underlay: parsed.underlay === null ? null : underlay(parsed.underlay),
     offload: parsed.offload,
     engine: parsed.engine,
     tables: parsed.tables,
     networks: (parsed.networks ?? []).map(network),
   };
+}
+
+function underlay(parsed: NonNullable<Parsed['underlay']>): Underlay {
+  const { address } = parsed;
+  const own = (Array.isArray(address) ? address : [address]).map(canonical);
+  return { ...parsed, address: own.sort((a, b) => familyOf(a) - familyOf(b)) };
 }
 
 /** Addresses that come here are valid. */

@@ -7,8 +7,14 @@ import { type Loose, list, record, text, wholeNumber } from './loose.js';
 import { netnsPath } from './netns.js';
 import { TABLE_DEFAULTS } from './schema.js';
 
+const ANY_OF = ['underlay', 'networks', 'services', 'virtualServer'];
+
 export function relationFaults(config: unknown): string[] {
-  return new Relations(record(config)).faults;
+  const written = record(config);
+  // A file that was cut off, or never written, must not take down what runs.
+  if (config === written && !ANY_OF.some((key) => key in written))
+    return [`has none of ${ANY_OF.join(', ')}`];
+  return new Relations(written).faults;
 }
 
 class Relations {
@@ -24,6 +30,9 @@ class Relations {
     this.#underlay(record(config.underlay));
     this.#engine(record(config.engine));
     const networks = list(config.networks);
+    if (networks.length > 0 && (config.underlay === undefined || config.underlay === null)) {
+      this.#fault('underlay', 'is required where there are networks');
+    }
     for (let i = 0; i < networks.length; i++) this.#network(record(networks[i]), `networks[${i}]`);
     this.#used.networks = networks.length;
     this.#used.vteps = this.#vteps.size;

@@ -159,7 +159,7 @@ const tables = z.strictObject({
 });
 
 export const schema = z.strictObject({
-  underlay,
+  underlay: underlay.nullable().default(null),
   offload: offload.prefault({}),
   engine: engine.prefault({}),
   tables: tables.prefault({}),

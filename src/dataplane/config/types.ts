@@ -3,7 +3,8 @@
  * spelling (lower case, RFC 5952). It is itself a valid configuration file.
  */
 export interface Config {
-  readonly underlay: Underlay;
+  /** null: there are no networks, so nothing is carried to other hosts */
+  readonly underlay: Underlay | null;
   readonly offload: Offload;
   readonly engine: Engine;
   readonly tables: Tables;

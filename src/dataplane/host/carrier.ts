@@ -40,7 +40,8 @@ export interface Change {
 }
 
 export interface UnderlayFacts {
-  kind: 'tunnel' | 'udp' | 'dgram';
+  /** none: the configuration has no underlay */
+  kind: 'tunnel' | 'udp' | 'dgram' | 'none';
   /** bytes of IP packet */
   mtu: number;
   port: number;

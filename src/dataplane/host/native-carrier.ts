@@ -101,7 +101,7 @@ export class NativeCarrier implements Carrier {
       open(before);
       throw error;
     } finally {
-      await this.#threads.order((index) => [{ kind: 'underlay', spec: this.#underlay.specs[index]! }]);
+      await this.#threads.order((index) => [{ kind: 'underlay', spec: this.#underlay.specs[index] ?? null }]);
     }
     if (!isDeepStrictEqual(before.offload, next.offload)) await this.#setOffloads(wantedOffloads(next));
   }
@@ -145,6 +145,7 @@ export class NativeCarrier implements Carrier {
   }
 
   interfaceMtu(): number | undefined {
+    if (this.#underlay.kind === 'none') return undefined;
     return linkByIndex('', this.#underlay.link.index)?.mtu;
   }
 
@@ -159,7 +160,7 @@ export class NativeCarrier implements Carrier {
   #everything(engine: number): Order[] {
     const { endpoints, networks } = this.#events.whole();
     return [
-      { kind: 'underlay', spec: this.#underlay.specs[engine]! },
+      { kind: 'underlay', spec: this.#underlay.specs[engine] ?? null },
       ...(engine === 0 ? [{ kind: 'listen', fd: this.#changes } as const] : []),
       ...ordersOf({ attach: endpoints, networks }, engine),
     ];

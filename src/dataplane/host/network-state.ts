@@ -34,7 +34,9 @@ export function networkMtu(config: NetworkConfig, { underlay }: Config, underlay
   if (config.mtu !== null) return config.mtu;
   const ipv6 = (address: string) => address.includes(':');
   const six =
-    config.vteps.some(ipv6) || config.remotes.some(({ vtep }) => ipv6(vtep)) || underlay.address.every(ipv6);
+    config.vteps.some(ipv6) ||
+    config.remotes.some(({ vtep }) => ipv6(vtep)) ||
+    underlay?.address.every(ipv6) === true;
   return underlayMtu - (six ? OVERHEAD_IPV6 : OVERHEAD_IPV4) - ethernet.HEADER;
 }
 

@@ -86,7 +86,9 @@ export class PortableCarrier implements Carrier {
   }
 
   get underlay(): UnderlayFacts {
-    return { kind: 'dgram', mtu: this.#mtu, port: this.#dgram?.port ?? this.#config.underlay.port };
+    const { underlay } = this.#config;
+    if (underlay === null) return { kind: 'none', mtu: this.#mtu, port: 0 };
+    return { kind: 'dgram', mtu: this.#mtu, port: this.#dgram?.port ?? underlay.port };
   }
 
   async reopenUnderlay(before: Config, next: Config): Promise<void> {
@@ -148,6 +150,13 @@ export class PortableCarrier implements Carrier {
 
   async #openUnderlay(config: Config): Promise<void> {
     const { underlay } = config;
+    if (underlay === null) {
+      this.#dgram = undefined;
+      this.#config = config;
+      this.#mtu = DEFAULT_MTU;
+      this.#engine.setUnderlay(undefined);
+      return;
+    }
     try {
       this.#dgram = await DgramUnderlay.open({
         path: this.#engine.path,
@@ -185,6 +194,7 @@ export class PortableCarrier implements Carrier {
 
 /** The interface that has the address says so in sysfs; elsewhere Ethernet's is assumed. */
 function underlayMtu({ underlay }: Config): number {
+  if (underlay === null) return DEFAULT_MTU;
   if (underlay.mtu !== null) return underlay.mtu;
   const name = Object.entries(networkInterfaces()).find(([, addresses]) =>
     addresses?.some(({ address }) => address === underlay.address[0]),
@@ -197,6 +207,7 @@ function underlayMtu({ underlay }: Config): number {
 }
 
 function warnOnce(logger: Logger, { underlay }: Config): void {
+  if (underlay === null) return;
   const why = unavailable === '' ? `underlay.device is ${underlay.device}` : unavailable;
   logger.warn({ underlay: 'dgram', why }, 'the portable underlay carries, one datagram a call');
 }

@@ -16,7 +16,7 @@ import { indexOf, isLocal, isStatic } from '../overlay/fdb.js';
 import type { EndpointRow, FdbRow, NeighbourRow, NetworkRow, Traffic, VtepRow } from '../report.js';
 import * as ethernet from '../wire/ethernet.js';
 import { macText, neighbourText, vtepText } from './addresses.js';
-import type { OpenEndpoint } from './carrier.js';
+import type { OpenEndpoint, UnderlayFacts } from './carrier.js';
 import type { NetworkState, Tables } from './network-state.js';
 
 /** What the reports are made of. */
@@ -25,7 +25,7 @@ export interface Reported {
   counters: readonly Counters[];
   networks: ReadonlyMap<string, NetworkState>;
   endpoints: ReadonlyMap<string, OpenEndpoint>;
-  underlay: 'tunnel' | 'udp' | 'dgram';
+  underlay: UnderlayFacts['kind'];
   nowSeconds: number;
 }
 
@@ -33,7 +33,7 @@ export interface Reported {
 export function offloadsInUse(
   wanted: Offload,
   had: {
-    kind: 'tunnel' | 'udp';
+    kind: 'tunnel' | 'udp' | 'none';
     /** UDP_SEGMENT and UDP_GRO were not refused */
     segment: boolean;
     gro: boolean;

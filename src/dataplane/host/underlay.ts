@@ -3,7 +3,7 @@
  * its tcx programs. Which of the two it became, and why, is said once.
  */
 import { writeFileSync } from 'node:fs';
-import type { Config } from '../config.js';
+import type { Config, Offload, Underlay } from '../config.js';
 import { ApplyError, type Logger } from '../face.js';
 import { need } from '../io/native.js';
 import type { Here } from '../io/outer.js';
@@ -22,12 +22,13 @@ const TUNNEL_HEADER_BYTES = 24;
 const TUNNEL_MTU = 65_521;
 /** IP_PMTUDISC_PROBE: DF is set, and the kernel's own idea of the path MTU is not asked; ours is (path-mtu/). */
 const MTU_PROBE = 3;
+const NO_UNDERLAY_MTU = 1500;
 /** RFC 6335 §6: dynamic ports. */
 const SOURCE_PORTS_FROM = 49_152;
 const SOURCE_PORTS = 16_384;
 
 export interface OpenUnderlay {
-  readonly kind: 'tunnel' | 'udp';
+  readonly kind: 'tunnel' | 'udp' | 'none';
   /** bytes of IP packet */
   readonly mtu: number;
   readonly port: number;
@@ -39,13 +40,15 @@ export interface OpenUnderlay {
   readonly link: Link;
   /** whether the tunnel device can be used towards this family */
   readonly tunnelFamilies: readonly (4 | 6)[];
-  readonly specs: UnderlaySpec[];
+  /** one an engine; null: it carries nothing */
+  readonly specs: (UnderlaySpec | null)[];
   close(): void;
 }
 
 /** Throws ApplyError when an address isn't here or the port is taken. */
 export function openUnderlay(config: Config, engines: number, logger: Logger): OpenUnderlay {
   const { underlay } = config;
+  if (underlay === null) return noUnderlay(engines);
   const gro = config.offload.gro && takesGro(underlay.address[0]!);
   const offload = { ...config.offload, gro };
   if (gro !== config.offload.gro) {
@@ -67,7 +70,7 @@ export function openUnderlay(config: Config, engines: number, logger: Logger): O
     const specs: UnderlaySpec[] = [];
     for (let engine = 0; engine < engines; engine++) {
       specs.push({
-        sockets: openSockets({ ...config, offload }, engine, engines, opened),
+        sockets: openSockets(underlay, offload, engine, engines, opened),
         segment: offload.segment,
         bundle: offload.bundle,
       });
@@ -75,11 +78,11 @@ export function openUnderlay(config: Config, engines: number, logger: Logger): O
     const tunnelFamilies: (4 | 6)[] = [];
     if (address4 !== undefined && interfaces[0]!.index === link.index) tunnelFamilies.push(4);
     if (address6 !== undefined && interfaces.at(-1)!.index === link.index) tunnelFamilies.push(6);
-    const why = whyNoTunnel(config, link);
+    const why = whyNoTunnel(underlay, config.offload, link);
     let kind: 'tunnel' | 'udp' = 'udp';
     if (why === '') {
       try {
-        steering = openTunnel({ ...config, offload }, specs, link, tunnelFamilies, opened);
+        steering = openTunnel(underlay, offload, specs, link, tunnelFamilies, opened);
         kind = 'tunnel';
       } catch (error) {
         if (underlay.device === 'tunnel') throw error;
@@ -103,6 +106,17 @@ export function openUnderlay(config: Config, engines: number, logger: Logger): O
   }
 }
 
+/** Where there are no networks: no socket, no device. */
+function noUnderlay(engines: number): OpenUnderlay {
+  const off = { up: false, lowerUp: false, loopback: false, master: 0, gsoMaxSize: 0, groMaxSize: 0 };
+  const link: Link = { index: 0, name: '', mac: '', kind: '', mtu: NO_UNDERLAY_MTU, ...off };
+  const specs = new Array<null>(engines).fill(null);
+  const families: readonly (4 | 6)[] = [];
+  const facts = { kind: 'none', mtu: NO_UNDERLAY_MTU, port: 0, gro: false } as const;
+  const close = () => {};
+  return { ...facts, address4: undefined, address6: undefined, link, tunnelFamilies: families, specs, close };
+}
+
 function interfaceOf(address: string): Link {
   const owner = addresses('').find((each) => each.address === address);
   const link = owner && links('').find((each) => each.index === owner.index);
@@ -124,7 +138,7 @@ function takesGro(address: string): boolean {
   }
 }
 
-function whyNoTunnel({ underlay, offload }: Config, link: Link): string {
+function whyNoTunnel(underlay: Underlay, offload: Offload, link: Link): string {
   if (underlay.device === 'udp') return 'underlay.device is udp';
   if (!offload.tunnel || !offload.checksum) return 'offload.tunnel or offload.checksum is off';
   if (link.loopback || link.mac === '') return `${link.name} is no Ethernet interface`;
@@ -133,7 +147,8 @@ function whyNoTunnel({ underlay, offload }: Config, link: Link): string {
 
 /** Receiving sockets at the port, one a family, and sending ones at source ports of their own. */
 function openSockets(
-  { underlay, offload }: Config,
+  underlay: Underlay,
+  offload: Offload,
   engine: number,
   engines: number,
   opened: number[],
@@ -182,7 +197,8 @@ function openSockets(
 
 /** Adds the tunnel TAP's queues to the specs, and attaches the programs. */
 function openTunnel(
-  { underlay, offload }: Config,
+  underlay: Underlay,
+  offload: Offload,
   specs: UnderlaySpec[],
   link: Link,
   families: readonly (4 | 6)[],
