@@ -1,0 +1,61 @@
+/** A super-packet that goes into a tunnel is split before, for no device segments within those tunnels. */
+import type { Batch } from '../core/batch.js';
+import { drop } from '../core/drops.js';
+import type { Path } from '../core/path.js';
+import { CHECKSUM_VERIFIED, NO_PACKET } from '../core/pool.js';
+import { SegmentHeaders } from '../core/segment-headers.js';
+import * as checksums from '../wire/checksum.js';
+
+export class Segments {
+  readonly #path: Path;
+  readonly #headers: SegmentHeaders;
+
+  constructor(path: Path) {
+    this.#path = path;
+    this.#headers = new SegmentHeaders(path.pool);
+  }
+
+  /**
+   * Appends the packets that the super-packet (a whole Ethernet frame) is made of to `out`, checksums finished, each in a
+   * slot of its own, and frees it. False: it was dropped, whole, for it contradicts itself or the pool has no room.
+   */
+  split(packet: number, out: Batch): boolean {
+    const path = this.#path;
+    const { pool } = path;
+    const { bytes } = pool;
+    const headers = this.#headers;
+    if (!headers.read(packet, 0)) {
+      path.drop(packet, drop['inner-malformed']);
+      return false;
+    }
+    const { headerLength, segment } = headers;
+    const at = pool.offset[packet]!;
+    const end = at + pool.length[packet]!;
+    const segments = Math.ceil((end - at - headerLength) / segment);
+    if (pool.room < segments) {
+      path.drop(packet, drop['no-packet']);
+      return false;
+    }
+    headers.makeTemplate(segments);
+    for (let i = 0, from = at + headerLength; i < segments; i++, from += segment) {
+      const piece = pool.take();
+      if (piece === NO_PACKET) break;
+      const part = Math.min(segment, end - from);
+      const to = pool.offset[piece]!;
+      bytes.copyWithin(to, at, at + headerLength);
+      bytes.copyWithin(to + headerLength, from, from + part);
+      headers.finish(to, i, part, checksums.sum(bytes, to + headerLength, part));
+      pool.length[piece] = headerLength + part;
+      pool.offload[piece] = CHECKSUM_VERIFIED;
+      pool.port[piece] = pool.port[packet]!;
+      pool.network[piece] = pool.network[packet]!;
+      pool.vtep[piece] = pool.vtep[packet]!;
+      pool.trace[piece] = pool.trace[packet]!;
+      pool.ecn[piece] = pool.ecn[packet]!;
+      out.push(piece);
+    }
+    path.counters.add('segmented');
+    pool.free(packet);
+    return true;
+  }
+}
