@@ -7,6 +7,7 @@ import { decapCases } from './decap.js';
 import { encapCases } from './encap.js';
 import { hashCases } from './hash.js';
 import { natCases } from './nat.js';
+import { scheduleCases } from './schedule.js';
 import { splitCases } from './split.js';
 import { tableCases } from './table.js';
 
@@ -17,6 +18,7 @@ const CASES: readonly (() => Case[])[] = [
   encapCases,
   decapCases,
   splitCases,
+  scheduleCases,
   natCases,
 ];
 

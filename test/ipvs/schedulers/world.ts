@@ -107,7 +107,12 @@ export class World {
 
   plain(): Plain[] {
     return this.list.map((each) => ({
-      ...{ row: each.row, weight: each.weight, lastWeight: each.lastWeight, overloaded: each.overloaded },
+      ...{
+        row: each.row,
+        weight: each.spec.weight,
+        lastWeight: each.lastWeight,
+        overloaded: each.overloaded,
+      },
       ...{ active: each.active, inactive: each.inactive, latency: each.latencyMicros },
       ...{ address: each.spec.address, port: each.spec.port },
     }));

@@ -20,7 +20,7 @@ import { wrr } from './wrr.js';
 
 export interface Entry {
   readonly make: MakeScheduler;
-  /** ipvsadm's flags that it heeds */
+  /** ipvsadm's flags that it heeds; the first is its flag-1, the second its flag-2 */
   readonly flags: readonly string[];
   /** whether slow start can ramp it; `fixed`: the time has no effect */
   readonly weightIs: WeightIs;
