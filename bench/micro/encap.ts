@@ -16,6 +16,7 @@ export function sendBatch(built: Stage, local: Batch, remote: Batch): void {
     const port = 49_152 + (pool.flow[packet]! & 0x3fff);
     const length = pool.length[packet]!;
     outer.write(pool, packet, vteps.rows, vteps.outerAt(vtep), vteps.family(vtep), port, length);
+    if (pool.ecn[packet] !== 0) outer.mark(pool, packet, vteps.family(vtep));
   }
 }
 

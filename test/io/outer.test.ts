@@ -147,6 +147,7 @@ function write(ends: outer.OuterEnds, payload: Uint8Array, port: number, columns
   }
   pool.ecn[packet] = ecn;
   outer.write(pool, packet, vteps.rows, vteps.outerAt(vtep), ends.family, port, payload.length);
+  if (ecn !== 0) outer.mark(pool, packet, ends.family);
   return { pool, packet };
 }
 

@@ -239,6 +239,7 @@ export class TunnelUnderlay implements Underlay {
     for (let i = 1; i < run; i++) total += pool.length[packets[index + i]!]!;
     const port = SOURCE_PORTS_FROM + pool.flow[packet]! * this.#portStep;
     outer.write(pool, packet, this.#vteps.rows, this.#vteps.outerAt(vtep), ipVersion, port, total);
+    if (pool.ecn[packet] !== 0) outer.mark(pool, packet, ipVersion);
 
     const headers = ipVersion === 4 ? outer.OUTER_IPV4 : outer.OUTER_IPV6;
     const at = pool.offset[packet]!;
