@@ -112,11 +112,6 @@ const cases: readonly [title: string, input: string | object, fault: string][] =
     },
     'tables.networks: must be at least 2, is 1',
   ],
-  [
-    'services',
-    { underlay, services: [] },
-    'services: not supported yet: virtual services come with a later version; leave the key out',
-  ],
   ['an unknown key', { underlay, colour: 'blue' }, 'colour: unknown key'],
   ['an unknown key of a network', network({ vlan: 3 }), `${N}.vlan: unknown key`],
   ['networks that are no list', { underlay, networks: {} }, 'networks: must be a list, got {}'],

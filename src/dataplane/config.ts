@@ -9,6 +9,7 @@ import { schema } from './config/schema.js';
 import type { Config } from './config/types.js';
 
 export { netnsPath } from './config/netns.js';
+export type * from './config/service-types.js';
 export type * from './config/types.js';
 export { OFFLOADS, UNDERLAY_DEVICES } from './config/types.js';
 export { ConfigError };

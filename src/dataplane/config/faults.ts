@@ -1,5 +1,6 @@
 /** What the schema found, as sentences with the path of each fault: `networks[0].vni: must be 1..16777215, got 99999999`. */
 import type { z } from 'zod';
+import { record } from './loose.js';
 
 type Issue = z.core.$ZodIssue;
 
@@ -10,11 +11,6 @@ const KINDS: Readonly<Record<string, string>> = {
   array: 'must be a list',
   object: 'must be a mapping',
 };
-
-/** Keys that a later version will know. */
-const COMING = new Map([
-  ['services', 'not supported yet: virtual services come with a later version; leave the key out'],
-]);
 
 /** `['networks', 0, 'vni']` → `networks[0].vni`. */
 export function pathText(path: readonly PropertyKey[]): string {
@@ -39,15 +35,13 @@ export function schemaFaults(issues: readonly Issue[], base: readonly PropertyKe
   for (const issue of issues) {
     const path = [...base, ...issue.path];
     if (issue.code === 'unrecognized_keys') {
-      faults.push(
-        ...issue.keys.map((key) => `${pathText([...path, key])}: ${COMING.get(key) ?? 'unknown key'}`),
-      );
+      faults.push(...issue.keys.map((key) => `${pathText([...path, key])}: unknown key`));
       continue;
     }
     const at = pathText(path);
     if (seen.has(at)) continue;
     seen.add(at);
-    if (issue.code === 'invalid_union') {
+    if (issue.code === 'invalid_union' && issue.errors.length > 0 && !issue.message.startsWith('must')) {
       faults.push(...schemaFaults(issue.errors[Array.isArray(issue.input) ? 1 : 0] ?? [], path));
     } else faults.push(`${at === '' ? '' : `${at}: `}${sentence(issue)}`);
   }
@@ -55,8 +49,11 @@ export function schemaFaults(issues: readonly Issue[], base: readonly PropertyKe
 }
 
 function sentence(issue: Issue): string {
-  if (issue.input === undefined) return 'is required';
-  return `${rule(issue)}, ${got(issue.input)}`;
+  // Of a union that a key decides, the fault is that key's value.
+  const key = issue.code === 'invalid_union' && 'discriminator' in issue ? issue.discriminator : undefined;
+  const value = typeof key === 'string' ? record(issue.input)[key] : issue.input;
+  if (value === undefined) return 'is required';
+  return `${rule(issue)}, ${got(value)}`;
 }
 
 function rule(issue: Issue): string {

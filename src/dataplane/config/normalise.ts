@@ -1,6 +1,8 @@
 /** The one spelling of a valid configuration: addresses and MACs canonical, derived MACs filled in. */
 import { canonicalAddress, canonicalMac, defaultMac, familyOf, parsePrefix } from './address.js';
 import type { Parsed } from './schema.js';
+import { normaliseService, normaliseVirtualServer } from './service-normalise.js';
+import { VIRTUAL_SERVER_DEFAULTS } from './service-schema.js';
 import type { Config, Endpoint, Network, Remote, Route, Underlay } from './types.js';
 
 type ParsedNetwork = NonNullable<Parsed['networks']>[number];
@@ -14,6 +16,10 @@ export function normalise(parsed: Parsed): Config {
     engine: parsed.engine,
     tables: parsed.tables,
     networks: (parsed.networks ?? []).map(network),
+    ...(parsed.services === undefined ? {} : { services: (parsed.services ?? []).map(normaliseService) }),
+    ...(parsed.virtualServer === undefined
+      ? {}
+      : { virtualServer: normaliseVirtualServer(parsed.virtualServer ?? VIRTUAL_SERVER_DEFAULTS) }),
   };
 }
 

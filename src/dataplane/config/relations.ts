@@ -6,6 +6,7 @@ import { canonicalAddress, canonicalMac, defaultMac, familyOf, networkOf, parseP
 import { type Loose, list, record, text, wholeNumber } from './loose.js';
 import { netnsPath } from './netns.js';
 import { TABLE_DEFAULTS } from './schema.js';
+import { serviceFaults } from './service-relations.js';
 
 const ANY_OF = ['underlay', 'networks', 'services', 'virtualServer'];
 
@@ -37,6 +38,7 @@ class Relations {
     this.#used.networks = networks.length;
     this.#used.vteps = this.#vteps.size;
     this.#tables(record(config.tables));
+    this.faults.push(...serviceFaults(config.services, new Set(this.#names.keys())));
   }
 
   #fault(path: string, sentence: string): void {

@@ -1,48 +1,11 @@
 /** The configuration file's shape: which keys there are, of what type and range, and what they are by default. */
 import { z } from 'zod';
 import { canonicalAddress, canonicalMac, macFault, parsePrefix, unicastFault } from './address.js';
+import { address, flag, list, name, text, whole } from './schema-parts.js';
+import { services, virtualServer } from './service-schema.js';
 import { OFFLOADS, UNDERLAY_DEVICES } from './types.js';
 
 const MIB = 1 << 20;
-
-/** A whole number from `from` to `to`, both included. */
-function whole(from: number, to: number) {
-  const error = (issue: { input?: unknown }) =>
-    issue.input === undefined ? 'is required' : `must be ${from}..${to}`;
-  return z.number({ error }).int({ error }).min(from, { error }).max(to, { error });
-}
-
-/** Text for which `fault` finds none; `pattern` and the like go into the JSON schema only. */
-function text(fault: (value: string) => string | undefined, meta: Record<string, unknown>) {
-  return z
-    .string()
-    .check((context) => {
-      const message = fault(context.value);
-      if (message !== undefined) context.issues.push({ code: 'custom', message, input: context.value });
-    })
-    .meta(meta);
-}
-
-const flag = (preset: boolean) => z.boolean().default(preset);
-
-/** A list that may be left out, or empty in YAML's way (`vteps:`). */
-const list = <T extends z.ZodType>(item: T) => z.array(item).nullable().default([]);
-
-const name = text(
-  (value) =>
-    value.trim() === value && value.length >= 1 && value.length <= 128 && !/\p{Cc}/u.test(value)
-      ? undefined
-      : 'must be 1..128 printable characters without space around them',
-  { minLength: 1, maxLength: 128 },
-);
-
-const address = text(
-  (value) => {
-    const canonical = canonicalAddress(value);
-    return canonical === undefined ? 'must be an IPv4 or IPv6 address' : unicastFault(canonical);
-  },
-  { examples: ['10.0.0.1', 'fd00::1'] },
-);
 
 const vtep = text(
   (value) => {
@@ -164,6 +127,8 @@ export const schema = z.strictObject({
   engine: engine.prefault({}),
   tables: tables.prefault({}),
   networks: list(network),
+  services,
+  virtualServer,
 });
 
 /** What a file may say. */

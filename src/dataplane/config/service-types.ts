@@ -3,28 +3,33 @@
  * (docs: ipvsadm(8)); what it lacks is beside them.
  */
 
+/** p2c: the less busy one of two that are drawn. */
 export const SCHEDULERS = [
-  ...['rr', 'wrr', 'lc', 'wlc', 'fo', 'ovf', 'lblc', 'lblcr', 'dh', 'sh', 'mh', 'sed', 'nq', 'twos'],
+  ...([
+    'rr',
+    'wrr',
+    'lc',
+    'wlc',
+    'fo',
+    'ovf',
+    'lblc',
+    'lblcr',
+    'dh',
+    'sh',
+    'mh',
+    'sed',
+    'nq',
+    'twos',
+  ] as const),
   'p2c',
 ] as const;
-export type SchedulerName =
-  | 'rr'
-  | 'wrr'
-  | 'lc'
-  | 'wlc'
-  | 'fo'
-  | 'ovf'
-  | 'lblc'
-  | 'lblcr'
-  | 'dh'
-  | 'sh'
-  | 'mh'
-  | 'sed'
-  | 'nq'
-  | 'twos'
-  | 'p2c';
+export type SchedulerName = (typeof SCHEDULERS)[number];
 
-export const SCHEDULER_FLAGS = ['sh-fallback', 'sh-port', 'mh-fallback', 'mh-port'] as const;
+/** Those of sh and mh belong to them alone; the numbered ones are kept for schedulers that have no names for them. */
+export const SCHEDULER_FLAGS = [
+  ...(['sh-fallback', 'sh-port', 'mh-fallback', 'mh-port'] as const),
+  ...(['flag-1', 'flag-2', 'flag-3'] as const),
+] as const;
 export type SchedulerFlag = (typeof SCHEDULER_FLAGS)[number];
 
 export interface Service {
@@ -83,7 +88,7 @@ export const TUNNELS = ['ipip', 'gue', 'gre'] as const;
 export const TUNNEL_CHECKSUM_MODES = ['none', 'checksum', 'remote'] as const;
 
 export interface Destination {
-  /** 10.0.0.2:8080, [fd00::2]:8080; port 0: as the client sent to */
+  /** 10.0.0.2:8080, [fd00::2]:8080; port 0: as the client sent to. Written without a port, it is the service's */
   readonly address: string;
   readonly weight: number;
   readonly forward: (typeof FORWARDS)[number];
@@ -120,7 +125,7 @@ export type HealthKind =
       readonly kind: 'http' | 'https';
       readonly path: string;
       readonly host: string | null;
-      /** status codes that are good: 200, or 200-399 */
+      /** status codes that are good: 200, or 200-299,401 */
       readonly status: string;
       /** MD5 of the body, as genhash prints it */
       readonly digest: string | null;
@@ -128,6 +133,7 @@ export type HealthKind =
     }
   | { readonly kind: 'smtp'; readonly helo: string }
   | { readonly kind: 'dns'; readonly name: string; readonly type: string }
+  /** payload: bytes in hexadecimal */
   | { readonly kind: 'udp'; readonly payload: string; readonly requireReply: boolean }
   | { readonly kind: 'script'; readonly command: readonly string[]; readonly dynamicWeight: boolean };
 
@@ -146,4 +152,21 @@ export interface VirtualServer {
   readonly connReuseMode: number;
   /** connections that the table holds */
   readonly connections: number;
+  /** tells other directors of connections, or hears of theirs (`ipvsadm --start-daemon`) */
+  readonly sync: { readonly [R in SyncRole]: SyncDaemon | null };
+}
+
+export const SYNC_ROLES = ['master', 'backup'] as const;
+export type SyncRole = (typeof SYNC_ROLES)[number];
+
+export interface SyncDaemon {
+  readonly interface: string;
+  /** 0..255; a backup with 0 takes any */
+  readonly syncId: number;
+  /** multicast group */
+  readonly group: string;
+  readonly port: number;
+  readonly ttl: number;
+  /** bytes of a message */
+  readonly maxLength: number;
 }

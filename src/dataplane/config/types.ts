@@ -2,6 +2,8 @@
  * The wanted data plane as a passive value: every default filled in, addresses and MACs in their one canonical
  * spelling (lower case, RFC 5952). It is itself a valid configuration file.
  */
+import type { Service, VirtualServer } from './service-types.js';
+
 export interface Config {
   /** null: there are no networks, so nothing is carried to other hosts */
   readonly underlay: Underlay | null;
@@ -9,6 +11,10 @@ export interface Config {
   readonly engine: Engine;
   readonly tables: Tables;
   readonly networks: readonly Network[];
+  /** absent: those that run are left alone */
+  readonly services?: readonly Service[];
+  /** absent: likewise */
+  readonly virtualServer?: VirtualServer;
 }
 
 export const UNDERLAY_DEVICES = ['auto', 'tunnel', 'udp', 'dgram'] as const;
