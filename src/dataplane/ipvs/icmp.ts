@@ -1,12 +1,10 @@
 /**
  * ICMP and ICMPv6 errors about connections: those that come are translated to the end that they are for (RFC 5508 §4.2),
- * outside and in the packet that they quote; and those that a director sends itself, with TCP's RST beside them.
+ * outside and in the packet that they quote; and those that a director sends itself.
  */
 import type { Pool } from '../core/pool.js';
-import * as checksums from '../wire/checksum.js';
 import * as icmp from '../wire/icmp.js';
 import * as icmpv6 from '../wire/icmpv6.js';
-import * as ipv4 from '../wire/ipv4.js';
 import * as ipv6 from '../wire/ipv6.js';
 import * as sctp from '../wire/sctp.js';
 import * as tcp from '../wire/tcp.js';
@@ -17,9 +15,6 @@ import { type Memory, type Parsed, WHOLE } from './packet.js';
 /** Where the checksum stands in ICMP's, ICMPv6's and UDP's header. */
 const ICMP_CHECKSUM = 2;
 const UDP_CHECKSUM = 6;
-
-/** Bytes of the longest RST. */
-export const RESET_MAX = ipv6.HEADER + tcp.HEADER;
 
 /** Which way an error goes: to the server, about what it sent; to the client, about what it sent. */
 export const TO_SERVER = 0;
@@ -192,119 +187,4 @@ export function writeTooBig(memory: Memory, parsed: Parsed, out: number, mtu: nu
   }
   if (mtu < icmpv6.ANSWER_MAX) return 0;
   return icmpv6.writeError(bytes, ip, end, out, icmpv6.PACKET_TOO_BIG, 0, mtu);
-}
-
-/** Both ends of a segment to be sent, from source to destination; a `Parsed` is one. */
-export type Ends = Pick<
-  Parsed,
-  | 'family'
-  | 'source0'
-  | 'source1'
-  | 'source2'
-  | 'source3'
-  | 'destination0'
-  | 'destination1'
-  | 'destination2'
-  | 'destination3'
-  | 'sourcePort'
-  | 'destinationPort'
->;
-
-/**
- * A RST from the source to the destination of `ends`, to `out`. Its bytes.
- * @param sequence what the destination expects next, or it ignores the RST (RFC 9293 §3.10.7.4)
- * @param flags RST, with ACK where `acknowledgment` counts
- */
-export function writeReset(
-  memory: Memory,
-  out: number,
-  ends: Ends,
-  sequence: number,
-  acknowledgment: number,
-  flags = tcp.RST | tcp.ACK,
-): number {
-  const { view } = memory;
-  const length = writeHead(memory, out, ends);
-  const segment = out + length;
-  view.setUint16(segment, ends.sourcePort);
-  view.setUint16(segment + 2, ends.destinationPort);
-  view.setUint32(segment + 4, sequence);
-  view.setUint32(segment + 8, (flags & tcp.ACK) === 0 ? 0 : acknowledgment);
-  view.setUint32(segment + 12, ((tcp.HEADER >> 2) << 28) | (flags << 16));
-  view.setUint32(segment + 16, 0);
-  finishSegment(memory, out, segment, ends);
-  return length + tcp.HEADER;
-}
-
-/**
- * The RST that answers the TCP segment that was read, as a host without such a connection would (RFC 9293 §3.10.7.1).
- * Its bytes; 0 for a segment that is a RST itself, or to or from what no host has as its own address.
- */
-export function writeRefusal(memory: Memory, parsed: Parsed, out: number): number {
-  const { view } = memory;
-  const { transport, end, flags } = parsed;
-  if (parsed.protocol !== tcp.PROTOCOL || parsed.fragment !== WHOLE || (flags & tcp.RST) !== 0) return 0;
-  if (!isUnicast(parsed)) return 0;
-  const { source0, source1, source2, source3, sourcePort } = parsed;
-  turned.family = parsed.family;
-  turned.source0 = parsed.destination0;
-  turned.source1 = parsed.destination1;
-  turned.source2 = parsed.destination2;
-  turned.source3 = parsed.destination3;
-  turned.destination0 = source0;
-  turned.destination1 = source1;
-  turned.destination2 = source2;
-  turned.destination3 = source3;
-  turned.sourcePort = parsed.destinationPort;
-  turned.destinationPort = sourcePort;
-  const sequence = view.getUint32(transport + 4);
-  if ((flags & tcp.ACK) !== 0) {
-    return writeReset(memory, out, turned, view.getUint32(transport + 8), 0, tcp.RST);
-  }
-  const payload = end - transport - ((view.getUint8(transport + 12) >>> 4) << 2);
-  const length = payload + (flags & tcp.SYN ? 1 : 0) + (flags & tcp.FIN ? 1 : 0);
-  return writeReset(memory, out, turned, 0, (sequence + length) >>> 0);
-}
-
-/** The ends of the segment that is being answered, turned round. */
-const turned: Ends = {
-  ...{ family: 4, sourcePort: 0, destinationPort: 0 },
-  ...{ source0: 0, source1: 0, source2: 0, source3: 0 },
-  ...{ destination0: 0, destination1: 0, destination2: 0, destination3: 0 },
-};
-
-function isUnicast(parsed: Parsed): boolean {
-  if (parsed.family === 6) {
-    return parsed.source0 >>> 24 !== 0xff && parsed.destination0 >>> 24 !== 0xff;
-  }
-  const { source0, destination0 } = parsed;
-  return source0 >>> 28 < 0xe && destination0 >>> 28 < 0xe && source0 !== 0;
-}
-
-/** The IP header before a RST. Its bytes. */
-function writeHead(memory: Memory, out: number, ends: Ends): number {
-  const { bytes } = memory;
-  if (ends.family === 4) {
-    ipv4.write(bytes, out, ipv4.HEADER + tcp.HEADER, tcp.PROTOCOL, ends.source0, ends.destination0);
-    return ipv4.HEADER;
-  }
-  ipv6.write(bytes, out, tcp.HEADER, tcp.PROTOCOL);
-  ipv6.writeAddress(bytes, out + ipv6.SOURCE, ends.source0, ends.source1, ends.source2, ends.source3);
-  ipv6.writeAddress(
-    bytes,
-    out + ipv6.DESTINATION,
-    ends.destination0,
-    ends.destination1,
-    ends.destination2,
-    ends.destination3,
-  );
-  return ipv6.HEADER;
-}
-
-function finishSegment({ bytes }: Memory, out: number, segment: number, ends: Ends): void {
-  const pseudo =
-    ends.family === 4
-      ? checksums.pseudoHeader4(ends.source0, ends.destination0, tcp.PROTOCOL, tcp.HEADER)
-      : checksums.pseudoHeader6(bytes, out, tcp.PROTOCOL, tcp.HEADER);
-  tcp.writeChecksum(bytes, segment, checksums.finish(checksums.sum(bytes, segment, tcp.HEADER, pseudo)));
 }

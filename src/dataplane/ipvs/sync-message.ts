@@ -25,7 +25,6 @@
  *     +---------------+---------------+-------------------------------+
  *     | Option type   | Option length |  Option ...                   |
  */
-import type { Words } from '../wire/ipv6.js';
 import * as ipv6 from '../wire/ipv6.js';
 
 export const GROUP = 0xe0000051 | 0; // 224.0.0.81
@@ -81,9 +80,9 @@ export interface SyncConnection {
   /** seconds; 0 where the other knows it by the state (all of version 0) */
   timeout: number;
   /** IPv4 in the first word */
-  client: Words;
-  virtual: Words;
-  destination: Words;
+  client: ipv6.Words;
+  virtual: ipv6.Words;
+  destination: ipv6.Words;
   /** of the client's direction, and the server's */
   inSequence?: SyncSequence;
   outSequence?: SyncSequence;
@@ -220,7 +219,7 @@ const readSequence = (view: DataView, at: number, little: boolean): SyncSequence
   previous: view.getInt32(at + 8, little),
 });
 
-function readAddress(view: DataView, at: number, isIpv6: boolean): Words {
+function readAddress(view: DataView, at: number, isIpv6: boolean): ipv6.Words {
   if (!isIpv6) return [view.getInt32(at), 0, 0, 0];
   return [view.getInt32(at), view.getInt32(at + 4), view.getInt32(at + 8), view.getInt32(at + 12)];
 }
