@@ -1,6 +1,10 @@
 /** The data plane that runs and the configuration it runs with. One change at a time, in the order they were asked for. */
+
+import { edit } from '../dataplane/config/service-edit.js';
+import type { Edit } from '../dataplane/config/service-edit-types.js';
+import { type Settled, settle } from '../dataplane/config/settled.js';
 import { type Config, type OffloadName, parseConfig, type UnderlayDevice } from '../dataplane/config.js';
-import type { Dataplane } from '../dataplane/face.js';
+import { ApplyError, type Dataplane } from '../dataplane/face.js';
 import type { Applied } from '../dataplane/report.js';
 import { readConfig } from './config-file.js';
 
@@ -14,7 +18,7 @@ export class Running {
   readonly dataplane: Dataplane;
   readonly #file: string;
   readonly #overrides: Overrides;
-  #config: Config | null = null;
+  #config: Settled | null = null;
   #last: Promise<unknown> = Promise.resolve();
   #setReady: () => void = () => {};
   /** Resolves when a configuration runs. */
@@ -29,7 +33,7 @@ export class Running {
   }
 
   /** Null until the first apply. */
-  get config(): Config | null {
+  get config(): Settled | null {
     return this.#config;
   }
 
@@ -41,7 +45,7 @@ export class Running {
   /** Throws ApplyError; then nothing has changed. */
   apply(written: Config): Promise<Applied> {
     return this.#inTurn(async () => {
-      const config = overridden(written, this.#overrides);
+      const config = settle(overridden(written, this.#overrides), this.#config);
       const applied = await this.dataplane.apply(config);
       this.#config = config;
       this.#setReady();
@@ -52,6 +56,24 @@ export class Running {
   /** Reads the file again and applies it. Throws UnreadableError, ConfigError or ApplyError; then nothing has changed. */
   async reload(): Promise<Applied> {
     return this.apply(await this.read());
+  }
+
+  /** Changes the virtual server, with all else as it is. Throws EditRefused or ApplyError; then nothing has changed. */
+  edit(edits: readonly Edit[]): Promise<Applied> {
+    return this.#inTurn(async () => {
+      const before = this.#config;
+      if (before === null) throw new ApplyError('nothing is configured yet, so nothing can be edited');
+      const networks = new Set(before.networks.map(({ name }) => name));
+      const config = { ...before, ...edit(before, edits, networks) };
+      const applied = await this.dataplane.apply(config);
+      this.#config = config;
+      for (const step of edits) {
+        if (step.do !== 'zero') continue;
+        const { network, listen } = step;
+        this.dataplane.zero(listen === null ? undefined : { network, listen });
+      }
+      return applied;
+    });
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {

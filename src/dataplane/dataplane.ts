@@ -15,10 +15,20 @@ import type { Carrier, CarrierEvents, Shared } from './host/carrier.js';
 import { NativeCarrier } from './host/native-carrier.js';
 import { type DeviceFor, PortableCarrier } from './host/portable-carrier.js';
 import * as reports from './host/reports.js';
+import { virtualServerRows } from './host/virtual-server.js';
 import { addon } from './io/native.js';
 import { Fdb } from './overlay/fdb.js';
 import { Neighbours } from './overlay/neighbour.js';
-import type { Applied, CapturedFrame, Stats, TraceEvent, Watch, WatchOptions } from './report.js';
+import type {
+  Applied,
+  CapturedFrame,
+  ConnectionRow,
+  ServiceKey,
+  Stats,
+  TraceEvent,
+  Watch,
+  WatchOptions,
+} from './report.js';
 
 export { type Config, ConfigError, parseConfig } from './config.js';
 // What a program needs that gives endpoints devices of its own (examples/embed.mjs).
@@ -225,6 +235,9 @@ class HostDataplane implements Dataplane {
   vteps = () => this.#rows(reports.vtepRows);
   drops = () => reports.drops(this.#running?.shared.counters ?? []);
   counters = () => reports.engineCounters(this.#running?.shared.counters ?? []);
+  services = () => virtualServerRows(this.#running?.applier.config?.services ?? []);
+  connections = (): ConnectionRow[] => [];
+  zero(_service?: ServiceKey): void {}
 
   stats(): Stats {
     const { carrier, applier } = this.#running ?? {};

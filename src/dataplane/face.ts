@@ -5,10 +5,13 @@ import type { DropReason } from './core/drops.js';
 import type {
   Applied,
   CapturedFrame,
+  ConnectionRow,
   EndpointRow,
   FdbRow,
   NeighbourRow,
   NetworkRow,
+  ServiceKey,
+  ServiceRow,
   Stats,
   TraceEvent,
   VtepRow,
@@ -32,6 +35,12 @@ export interface Dataplane {
   vteps(): VtepRow[];
   drops(): Record<DropReason, number>;
   counters(): Record<EngineCounter, number>;
+  /** virtual services, each with its destinations */
+  services(): ServiceRow[];
+  /** connections of the virtual server, persistence templates among them */
+  connections(): ConnectionRow[];
+  /** Sets the counts of a service and its destinations to 0; of all when none is named. */
+  zero(service?: ServiceKey): void;
 
   /** The hops of each packet that matches, until the signal aborts. */
   trace(options: WatchOptions, signal: AbortSignal): Watch<TraceEvent>;

@@ -8,6 +8,7 @@ export type { Hop } from './core/tracer.js';
 export type { FilterInstruction } from './core/watch/filter.js';
 export type { CapturedFrame, TraceEvent, Watch, WatchOptions } from './core/watch/watch.js';
 export { pcapHeader, pcapRecord } from './io/pcap.js';
+export type * from './ipvs/service-report.js';
 
 export interface Traffic {
   rxPackets: number;

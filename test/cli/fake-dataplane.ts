@@ -8,13 +8,16 @@ import { listen } from '../../src/cli/socket/place.js';
 import { createControlServer } from '../../src/cli/socket/server.js';
 import type { Config } from '../../src/dataplane/config.js';
 import { ApplyError, type Dataplane, type Logger } from '../../src/dataplane/face.js';
+import { virtualServerRows } from '../../src/dataplane/host/virtual-server.js';
 import {
   type Applied,
   type CapturedFrame,
+  type ConnectionRow,
   DROPS,
   type DropReason,
   type EndpointRow,
   type EngineCounter,
+  type ServiceKey,
   type Stats,
   type TraceEvent,
   type VtepRow,
@@ -43,6 +46,8 @@ export class FakeDataplane implements Dataplane {
   /** how many watchers there are now */
   watchers = 0;
   refuse = '';
+  open: ConnectionRow[] = [];
+  readonly zeroed: (ServiceKey | null)[] = [];
 
   async start(): Promise<void> {}
   async stop(): Promise<void> {}
@@ -121,6 +126,18 @@ export class FakeDataplane implements Dataplane {
 
   vteps(): VtepRow[] {
     return [{ address: '10.0.0.2', underlay: 'udp', nextHop: null, pathMtu: 1500, ...traffic }];
+  }
+
+  services() {
+    return virtualServerRows(this.applied.at(-1)?.services ?? []);
+  }
+
+  connections(): ConnectionRow[] {
+    return this.open;
+  }
+
+  zero(service?: ServiceKey): void {
+    this.zeroed.push(service ?? null);
   }
 
   drops() {

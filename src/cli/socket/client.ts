@@ -1,6 +1,6 @@
 /** The client's end of the control socket. */
 import { type IncomingMessage, request } from 'node:http';
-import { Failure, NOBODY_ANSWERS } from '../failure.js';
+import { type Answer, Failure, NOBODY_ANSWERS, Refused } from '../failure.js';
 import { LOST_TRAILER } from './exchange.js';
 
 export interface Ask {
@@ -35,7 +35,7 @@ export async function open(socket: string, path: string, ask: Ask = {}): Promise
     }
   });
   if (response.statusCode === 200) return response;
-  throw new Failure(refusal(await text(response), response.statusCode ?? 0));
+  throw new Refused(refusal(await text(response), response.statusCode ?? 0));
 }
 
 /** How long after SIGINT the data plane may take to send what it has. */
@@ -109,11 +109,11 @@ export async function* lines(response: IncomingMessage): AsyncGenerator<string, 
   }
 }
 
-function refusal(body: string, status: number): string {
+function refusal(body: string, status: number): Answer {
   try {
-    return (JSON.parse(body) as { error: { message: string } }).error.message;
+    return (JSON.parse(body) as { error: Answer }).error;
   } catch {
-    return `The data plane answered with status ${status}.`;
+    return { code: 'UNKNOWN', message: `The data plane answered with status ${status}.` };
   }
 }
 

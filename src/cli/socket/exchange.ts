@@ -19,6 +19,9 @@ export class Refusal extends Error {
   }
 }
 
+/** A returned value is sent as JSON. */
+export type Handler = (exchange: Exchange) => unknown;
+
 export interface Exchange {
   running: Running;
   logger: Logger;

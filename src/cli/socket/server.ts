@@ -1,16 +1,14 @@
 /** The control socket's server: HTTP/1.1 and JSON, so that `curl --unix-socket` works as well as `viaduct show`. */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
+import { EditRefused } from '../../dataplane/config/service-edit-types.js';
 import { ConfigError, parseConfig } from '../../dataplane/config.js';
 import type { Logger } from '../../dataplane/face.js';
+import { VIRTUAL_SERVER_ROUTES } from '../ipvsadm/routes.js';
 import type { Running } from '../running.js';
-import { type Exchange, Refusal } from './exchange.js';
+import { body } from './body.js';
+import { type Exchange, type Handler, Refusal } from './exchange.js';
 import { metrics } from './metrics.js';
 import { captureStream, traceStream } from './streams.js';
-
-/** Bytes of a configuration that is sent. */
-const BODY_MAX = 256 << 20;
-
-type Handler = (exchange: Exchange) => unknown;
 
 /** Method and path → what to do; a returned value is sent as JSON. */
 const ROUTES: Readonly<Record<string, Readonly<Record<string, Handler>>>> = {
@@ -30,6 +28,7 @@ const ROUTES: Readonly<Record<string, Readonly<Record<string, Handler>>>> = {
   '/v1/reload': { POST: ({ running }) => running.reload() },
   '/v1/trace': { GET: traceStream },
   '/v1/capture': { GET: captureStream },
+  ...VIRTUAL_SERVER_ROUTES,
   '/metrics': {
     GET: ({ running, response }) => {
       response.setHeader('content-type', 'text/plain; version=0.0.4; charset=utf-8');
@@ -82,23 +81,12 @@ function sendJson(response: ServerResponse, status: number, value: unknown): voi
   response.end(`${JSON.stringify(value)}\n`);
 }
 
-async function body(request: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > BODY_MAX)
-      throw new Refusal(413, 'TOO_LARGE', `A configuration has at most ${BODY_MAX} bytes.`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
-}
-
 /** Status of the errors that have a code; what has none is a fault of ours. */
 const STATUS = new Map([
   ['CONFIG_INVALID', 400],
   ['CONFIG_UNREADABLE', 409],
   ['APPLY_FAILED', 409],
+  ['EDIT_REFUSED', 409],
   ['FILTER_INVALID', 400],
   ['TCPDUMP_MISSING', 501],
   ['WATCHERS_BUSY', 503],
@@ -110,5 +98,6 @@ function explain(error: unknown): { status: number; words: object } {
   const status = error instanceof Refusal ? error.status : STATUS.get(code);
   if (status === undefined) return { status: 500, words: { code: 'INTERNAL', message } };
   const faults = error instanceof ConfigError ? { faults: error.faults } : {};
-  return { status, words: { code, message, ...faults } };
+  const edit = error instanceof EditRefused ? { edit: error.at } : {};
+  return { status, words: { code, message, ...faults, ...edit } };
 }

@@ -2,12 +2,12 @@
 import type { z } from 'zod';
 import { canonicalAddress, parsePrefix } from './address.js';
 import { type Listen, listenText, parseListen, parseSocket, socketText } from './service-address.js';
-import type { services as servicesSchema, virtualServer as virtualServerSchema } from './service-schema.js';
+import { service as serviceSchema, type virtualServerSettings } from './service-schema.js';
 import type { Destination, Service, SyncDaemon, VirtualServer } from './service-types.js';
 
-type ParsedService = NonNullable<z.output<typeof servicesSchema>>[number];
+type ParsedService = z.output<typeof serviceSchema>;
 type ParsedDestination = NonNullable<ParsedService['destinations']>[number];
-type ParsedVirtualServer = NonNullable<z.output<typeof virtualServerSchema>>;
+type ParsedVirtualServer = z.output<typeof virtualServerSettings>;
 
 export function normaliseService(parsed: ParsedService): Service {
   const listen = parseListen(parsed.listen)!;
@@ -31,6 +31,11 @@ export function normaliseService(parsed: ParsedService): Service {
         ? { ...health, digest: health.digest?.toLowerCase() ?? null }
         : health,
   };
+}
+
+/** A service of which nothing else was said. */
+export function newService({ network, listen }: Pick<Service, 'network' | 'listen'>): Service {
+  return normaliseService(serviceSchema.parse({ network, listen }));
 }
 
 function destination(parsed: ParsedDestination, listen: Listen): Destination {

@@ -57,7 +57,7 @@ function isPrime(value: number): boolean {
   return value > 1;
 }
 
-const destination = z.strictObject({
+export const destination = z.strictObject({
   address: socket,
   weight: whole(0, WEIGHT_MAX).default(1),
   forward: z.enum(FORWARDS).default('nat'),
@@ -75,7 +75,7 @@ const destination = z.strictObject({
 
 const seconds = whole(1, TIMEOUT_MAX).nullable().default(null);
 
-const service = z.strictObject({
+export const service = z.strictObject({
   listen,
   network: name.nullable().default(null),
   scheduler: z.enum(SCHEDULERS).default('wlc'),
@@ -119,20 +119,17 @@ const group = text(
   { examples: ['224.0.0.81', 'ff02::81'] },
 );
 
-const syncDaemon = z
-  .strictObject({
-    interface: text(
-      (value) => (/^[^/:%\s]{1,15}$/.test(value) ? undefined : 'must be the name of an interface'),
-      { minLength: 1, maxLength: 15 },
-    ),
-    syncId: whole(0, 255).default(0),
-    group: group.default('224.0.0.81'),
-    port: whole(1, 65535).default(8848),
-    ttl: whole(1, 255).default(1),
-    maxLength: whole(1, 65_507).default(1472),
-  })
-  .nullable()
-  .default(null);
+export const syncDaemon = z.strictObject({
+  interface: text(
+    (value) => (/^[^/:%\s]{1,15}$/.test(value) ? undefined : 'must be the name of an interface'),
+    { minLength: 1, maxLength: 15 },
+  ),
+  syncId: whole(0, 255).default(0),
+  group: group.default('224.0.0.81'),
+  port: whole(1, 65535).default(8848),
+  ttl: whole(1, 255).default(1),
+  maxLength: whole(1, 65_507).default(1472),
+});
 
 const level = z
   .union([z.literal(0), z.literal(1), z.literal(2), z.literal(3)], { error: () => 'must be 0..3' })
@@ -141,7 +138,7 @@ const level = z
 /** Absent stays absent: then what runs is left as it is (settled.ts). */
 export const services = z.array(service).nullable().optional();
 
-const settings = z.strictObject({
+export const virtualServerSettings = z.strictObject({
   tcpSeconds: whole(1, TIMEOUT_MAX).default(900),
   tcpFinSeconds: whole(1, TIMEOUT_MAX).default(120),
   udpSeconds: whole(1, TIMEOUT_MAX).default(300),
@@ -154,10 +151,15 @@ const settings = z.strictObject({
   sloppyTcp: flag(false),
   connReuseMode: whole(0, 3).default(1),
   connections: whole(16, SLOTS_MAX).default(1_048_576),
-  sync: z.strictObject({ master: syncDaemon, backup: syncDaemon }).prefault({}),
+  sync: z
+    .strictObject({
+      master: syncDaemon.nullable().default(null),
+      backup: syncDaemon.nullable().default(null),
+    })
+    .prefault({}),
 });
 
-export const VIRTUAL_SERVER_DEFAULTS = settings.parse({});
+export const VIRTUAL_SERVER_DEFAULTS = virtualServerSettings.parse({});
 
 /** Likewise. */
-export const virtualServer = settings.nullable().optional();
+export const virtualServer = virtualServerSettings.nullable().optional();

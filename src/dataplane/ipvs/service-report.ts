@@ -1,0 +1,94 @@
+/** What the virtual server says of itself: the rows of `viaduct ipvsadm -L`, the same over the control socket and in the library. */
+import type { TunnelChecksum, TunnelType } from './destination.js';
+
+/** Which service: the network whose clients it serves (null: the host's own side), and where it listens. */
+export interface ServiceKey {
+  network: string | null;
+  listen: string;
+}
+
+/** Since the service or destination exists, or was set to zero. In: from clients. */
+export interface ServiceCounts {
+  conns: number;
+  inPackets: number;
+  outPackets: number;
+  inBytes: number;
+  outBytes: number;
+}
+
+/** A second each, averaged over some seconds as IPVS's estimator does. */
+export interface ServiceRates {
+  cps: number;
+  inPps: number;
+  outPps: number;
+  inBps: number;
+  outBps: number;
+}
+
+export interface ServiceRow extends ServiceKey {
+  scheduler: string;
+  schedulerFlags: readonly string[];
+  persistence: { timeoutSeconds: number; mask: number; engine: string | null } | null;
+  onePacket: boolean;
+  stats: ServiceCounts;
+  rates: ServiceRates;
+  /** in the configuration's order */
+  destinations: DestinationRow[];
+}
+
+export interface DestinationRow {
+  address: string;
+  weight: number;
+  /** local: it is this host itself, whatever was asked for */
+  forward: 'nat' | 'local' | 'tunnel' | 'route';
+  tunnel: { type: TunnelType; port: number; checksum: TunnelChecksum };
+  upperThreshold: number;
+  lowerThreshold: number;
+  /** connections that count as active, that don't, and persistence templates */
+  active: number;
+  inactive: number;
+  persistent: number;
+  stats: ServiceCounts;
+  rates: ServiceRates;
+}
+
+export interface ConnectionRow {
+  network: string | null;
+  /** ip: the template of a mark's persistence */
+  protocol: 'tcp' | 'udp' | 'sctp' | 'ip';
+  /** IPVS's name: ESTABLISHED, FIN_WAIT, UDP, … */
+  state: string;
+  expiresSeconds: number;
+  /** address and port of the client, of the service as the client addressed it, and of the destination */
+  source: string;
+  virtual: string;
+  destination: string;
+  /** what the persistence engine goes by; null: none has it */
+  engine: { name: string; data: string } | null;
+}
+
+/** A synchronisation daemon that runs. */
+export interface SyncRow {
+  role: 'master' | 'backup';
+  interface: string;
+  syncId: number;
+  group: string;
+  port: number;
+  ttl: number;
+  maxLength: number;
+}
+
+export interface VirtualServerReport {
+  /** of IPVS, whose place this takes */
+  version: string;
+  /** connections that the table holds */
+  tableSize: number;
+  timeouts: { tcpSeconds: number; tcpFinSeconds: number; udpSeconds: number };
+  daemons: SyncRow[];
+  services: ServiceRow[];
+}
+
+export const NO_COUNTS: Readonly<ServiceCounts> = {
+  ...{ conns: 0, inPackets: 0, outPackets: 0, inBytes: 0, outBytes: 0 },
+};
+export const NO_RATES: Readonly<ServiceRates> = { cps: 0, inPps: 0, outPps: 0, inBps: 0, outBps: 0 };
