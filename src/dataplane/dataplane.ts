@@ -2,6 +2,7 @@
  * The face of the data plane: takes whole wanted configurations, performs the difference, and says what is.
  * It runs on the main thread; packets are the engines' (engine-thread.ts).
  */
+import { randomInt } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import type { Config } from './config.js';
 import { Counters } from './core/counters.js';
@@ -15,8 +16,11 @@ import type { Carrier, CarrierEvents, Shared } from './host/carrier.js';
 import { NativeCarrier } from './host/native-carrier.js';
 import { type DeviceFor, PortableCarrier } from './host/portable-carrier.js';
 import * as reports from './host/reports.js';
+import { ServiceKeeper } from './host/service-keeper.js';
 import { virtualServerRows } from './host/virtual-server.js';
 import { addon } from './io/native.js';
+import { Connections } from './ipvs/connections.js';
+import { DestinationCounts } from './ipvs/destination.js';
 import { Fdb } from './overlay/fdb.js';
 import { Neighbours } from './overlay/neighbour.js';
 import type {
@@ -60,12 +64,18 @@ export function createDataplane(options: DataplaneOptions): Dataplane {
 const TICK_MS = 1000;
 const MTU_TICKS = 10;
 
+/** Connections that the virtual server's table holds unless the configuration says otherwise. */
+const CONNECTIONS = 1_048_576;
+/** Destinations that count connections, those draining included. */
+const DESTINATIONS = 65_536;
+
 /** What exists from the first configuration on. */
 interface Running {
   shared: Shared;
   carrier: Carrier;
   applier: Applier;
   ageing: Ageing;
+  services: ServiceKeeper;
   watchers: Watchers;
 }
 
@@ -119,7 +129,9 @@ class HostDataplane implements Dataplane {
     const unchanged =
       applier.config !== undefined && isDeepStrictEqual(applier.config, config) && applier.lost.size === 0;
     try {
-      const difference = unchanged ? NO_DIFFERENCE : await applier.apply(config);
+      const difference = unchanged ? { ...NO_DIFFERENCE } : await applier.apply(config);
+      const served = await this.#serve(running, config);
+      if (served) difference.changed = true;
       if (difference.changed || first) this.#generation++;
       const milliseconds = Math.round(performance.now() - began);
       return { generation: this.#generation, ...difference, milliseconds };
@@ -131,6 +143,24 @@ class HostDataplane implements Dataplane {
       }
       throw error;
     }
+  }
+
+  /** True if it changed anything. A configuration that says nothing of services leaves them as they are. */
+  async #serve(
+    { carrier, services }: Running,
+    { services: wanted, virtualServer }: Config,
+  ): Promise<boolean> {
+    if (wanted === undefined && virtualServer === undefined) return false;
+    const before = services.wanted;
+    const change = services.change(wanted ?? before.services, virtualServer ?? before.virtualServer);
+    if (change === undefined) return false;
+    try {
+      await carrier.serve(change);
+    } catch (error) {
+      services.change(before.services, before.virtualServer);
+      throw error;
+    }
+    return true;
   }
 
   /** Shared memory, underlay and engines, as the first configuration wants them. */
@@ -147,6 +177,11 @@ class HostDataplane implements Dataplane {
       fdb: Fdb.allocate(sizes.fdb),
       neighbours: Neighbours.allocate(sizes.neighbours),
       vteps: Vteps.allocate(sizes.vteps, sizes.vteps),
+      virtualServer: {
+        connections: Connections.allocate(config.virtualServer?.connections ?? CONNECTIONS),
+        destinations: DestinationCounts.allocate(DESTINATIONS),
+        seed: randomInt(2 ** 31),
+      },
       watch: watchMemory(engines),
     };
     const shared: Shared = {
@@ -157,7 +192,7 @@ class HostDataplane implements Dataplane {
         vteps: new Vteps(memory.vteps),
       },
       // Numbers to spare, for what is wanted is opened before what is in force is closed.
-      counters: Array.from({ length: engines }, () => new Counters(2 * sizes.endpoints, 2 * sizes.vteps)),
+      counters: Array.from({ length: engines }, () => new Counters(2 * sizes.endpoints + 1, 2 * sizes.vteps)),
     };
     const events: CarrierEvents = {
       logger: this.#logger,
@@ -168,6 +203,7 @@ class HostDataplane implements Dataplane {
       whole: () => ({
         endpoints: [...(this.#running?.applier.endpoints.values() ?? [])],
         networks: [...(this.#running?.applier.networks.values() ?? [])].map(({ network }) => network),
+        services: this.#running?.services.whole() ?? [],
       }),
     };
     const carrier = portable
@@ -175,7 +211,8 @@ class HostDataplane implements Dataplane {
       : new NativeCarrier(config, shared, events);
     const applier = new Applier(carrier, shared, this.#logger);
     const ageing = new Ageing(carrier, shared);
-    return { shared, carrier, applier, ageing, watchers: new Watchers(memory.watch) };
+    const services = new ServiceKeeper(memory.virtualServer.destinations);
+    return { shared, carrier, applier, ageing, services, watchers: new Watchers(memory.watch) };
   }
 
   // What happens by itself.
@@ -190,9 +227,11 @@ class HostDataplane implements Dataplane {
 
   async #tick(): Promise<void> {
     if (this.#running === undefined) return;
-    const { carrier, applier, ageing } = this.#running;
+    const { carrier, applier, ageing, services } = this.#running;
     const { config, networks } = applier;
     if (config === undefined) return;
+    const settled = services.settle();
+    if (settled !== undefined) await carrier.serve(settled);
     await ageing.tick(config, networks, nowSeconds());
     await applier.closeForsaken();
     if (applier.lost.size > 0) await applier.reopenLost();

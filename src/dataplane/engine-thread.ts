@@ -34,6 +34,8 @@ const READY_MAX = 256;
 const LONE_PACKETS = 4;
 /** How long an idle engine sleeps; only a wait that nothing else would end. */
 const IDLE_MS = 10_000;
+/** How often connections that have run out are looked for. */
+const SWEEP_MS = 1_000;
 
 /** What traces and captures are stamped with: microseconds since the epoch. */
 const epochMicros = () => (performance.timeOrigin + performance.now()) * 1000;
@@ -61,6 +63,9 @@ class EngineThread {
   #running = true;
   /** which socket has something */
   #socket = 0;
+  /** when connections that have run out were looked for last, ms on the clock */
+  #swept = 0;
+  readonly #clock = () => performance.timeOrigin - this.#birth.timeOrigin + performance.now();
   readonly #receiveSocket = (into: Batch): void => {
     const udp = this.#udp;
     const fd = udp?.sockets.receive[this.#socket];
@@ -76,15 +81,15 @@ class EngineThread {
     this.#posted = new Posted(pool, birth.batch);
     this.#vteps = new Vteps(birth.vteps);
     const { ports, vteps, memory } = birth.counters;
-    const clock = () => performance.timeOrigin - birth.timeOrigin + performance.now();
     this.#engine = new Engine({
       pool,
       counters: new Counters(ports, vteps, memory),
       fdb: new Fdb(birth.fdb),
       neighbours: new Neighbours(birth.neighbours),
       vteps: this.#vteps,
+      virtualServer: birth.virtualServer,
       tracer: new RingTracer(pool, birth.watch, birth.index, epochMicros),
-      clock,
+      clock: this.#clock,
     });
     this.#segmenter = new Segmenter(this.#engine.path, this.#native);
     this.#coalescer = new Coalescer(this.#engine.path, this.#native);
@@ -96,7 +101,9 @@ class EngineThread {
     const { counters } = this.#engine.path;
     let spin = 0;
     while (this.#running) {
-      const count = this.#addon.wait(this.#epoll, this.#ready, IDLE_MS, spin);
+      const sweeps = this.#birth.index === 0 && this.#engine.hasConnections;
+      const count = this.#addon.wait(this.#epoll, this.#ready, sweeps ? SWEEP_MS : IDLE_MS, spin);
+      if (sweeps) this.#sweep();
       // Spinning is for a pause within traffic: only directly after a turn that had some, and only among lone
       // packets, whose senders wait for the answer; bulk doesn't need it.
       spin = 0;
@@ -113,6 +120,14 @@ class EngineThread {
     this.#addon.detach(this.#native.handle);
     this.#addon.close(this.#epoll);
     this.#orders.close();
+  }
+
+  /** Once a second, by one engine for all. */
+  #sweep(): void {
+    const now = this.#clock();
+    if (now - this.#swept < SWEEP_MS) return;
+    this.#swept = now;
+    this.#engine.expireConnections();
   }
 
   /** Returns how many packets came from there. */
@@ -165,7 +180,17 @@ class EngineThread {
         this.#setUnderlay(order.spec);
         break;
       case 'attach':
-        this.#attach(order.port, order.fd, order);
+      case 'attach-host':
+        this.#attach(order);
+        break;
+      case 'service':
+        this.#engine.virtualServer?.services.set(order.service, this.#clock());
+        break;
+      case 'service-gone':
+        this.#engine.virtualServer?.services.remove(order.index);
+        break;
+      case 'timeouts':
+        this.#engine.virtualServer?.timeouts.set(order.tcp, order.tcpFin, order.udp);
         break;
       case 'detach': {
         const tap = this.#taps.get(order.port);
@@ -190,10 +215,12 @@ class EngineThread {
     }
   }
 
-  #attach(port: number, fd: number, { offloads }: Extract<Order, { kind: 'attach' }>): void {
+  #attach({ kind, port, fd, offloads }: Extract<Order, { kind: 'attach' | 'attach-host' }>): void {
+    const host = kind === 'attach-host';
     const tap = new Tap({
       fd,
       port,
+      tun: host,
       path: this.#engine.path,
       native: this.#native,
       calls: this.#addon,
@@ -205,7 +232,8 @@ class EngineThread {
       onError: (errno) => this.#refused('tap', port, errno),
     });
     this.#taps.set(port, tap);
-    this.#engine.attach(port, tap);
+    if (host) this.#engine.attachHost(port, tap);
+    else this.#engine.attach(port, tap);
     this.#addon.epollAdd(this.#epoll, fd, PORTS + port);
   }
 

@@ -3,6 +3,7 @@
  *
  *     out  tap.receive → bridge.forward → encap → underlay.transmit
  *     in   underlay.receive → decap → bridge.deliver → tap.transmit
+ *     VIP  host's TUN → ingress.direct → host's TUN
  *
  * An engine runs on one thread and owns its pool. It reads the clock, and nothing below it does.
  */
@@ -11,9 +12,16 @@ import type { Counters } from './core/counters.js';
 import { drop } from './core/drops.js';
 import { Path } from './core/path.js';
 import type { Pool } from './core/pool.js';
+import { Random } from './core/random.js';
 import { hop, NO_TRACER, type Tracer } from './core/tracer.js';
 import type { Vteps } from './core/vteps.js';
 import type { Device, Underlay } from './io/device.js';
+import { Connections } from './ipvs/connections.js';
+import { DestinationCounts } from './ipvs/destination.js';
+import { Director } from './ipvs/director.js';
+import { Ingress } from './ipvs/ingress.js';
+import { Services } from './ipvs/service.js';
+import { Timeouts } from './ipvs/states.js';
 import { Answerer } from './overlay/answer.js';
 import { Bridge } from './overlay/bridge.js';
 import { Decap } from './overlay/decap.js';
@@ -29,13 +37,33 @@ export interface EngineParts {
   neighbours: Neighbours;
   vteps: Vteps;
   tracer?: Tracer;
+  /** shared memory of the virtual server; without it there is none */
+  virtualServer?: VirtualServerMemory;
   /** milliseconds, monotonic, the same on every engine */
   clock: () => number;
+}
+
+/** What the directors of all engines share. */
+export interface VirtualServerMemory {
+  connections: SharedArrayBuffer;
+  destinations: SharedArrayBuffer;
+  /** of what schedulers draw */
+  seed: number;
+}
+
+/** The virtual server as one engine has it. */
+interface VirtualServer {
+  services: Services;
+  connections: Connections;
+  timeouts: Timeouts;
+  director: Director;
+  ingress: Ingress;
 }
 
 export class Engine {
   readonly path: Path;
   readonly networks = new Networks();
+  readonly virtualServer: VirtualServer | undefined;
   readonly #bridge: Bridge;
   readonly #decap: Decap;
   readonly #clock: () => number;
@@ -44,14 +72,18 @@ export class Engine {
   readonly #outgoing: (Batch | undefined)[] = [];
   readonly #waiting: number[] = [];
   #underlay: Underlay | undefined;
+  /** the port whose device is the host's own side; -1: there is none */
+  #hostPort = -1;
 
   readonly #received: Batch;
   readonly #frames: Batch;
   readonly #local: Batch;
   readonly #remote: Batch;
 
-  constructor({ pool, counters, fdb, neighbours, vteps, tracer = NO_TRACER, clock }: EngineParts) {
+  constructor(parts: EngineParts) {
+    const { pool, counters, fdb, neighbours, vteps, tracer = NO_TRACER, virtualServer, clock } = parts;
     this.path = new Path(pool, counters, tracer);
+    this.virtualServer = virtualServer && makeVirtualServer(this.path, virtualServer);
     this.#clock = clock;
     this.#bridge = new Bridge(this.path, this.networks, fdb, vteps, new Answerer(this.path, neighbours));
     this.#decap = new Decap(this.path, this.networks, vteps);
@@ -67,7 +99,14 @@ export class Engine {
     this.#outgoing[port] ??= new Batch(this.path.pool.packets);
   }
 
+  /** The same for the host's own side, whose packets go to the director. */
+  attachHost(port: number, device: Device): void {
+    this.attach(port, device);
+    this.#hostPort = port;
+  }
+
   detach(port: number): void {
+    if (port === this.#hostPort) this.#hostPort = -1;
     this.#devices[port] = undefined;
     this.#outgoing[port] = undefined;
   }
@@ -82,9 +121,23 @@ export class Engine {
 
   /** Once a turn, before the devices: what is constant while it lasts. */
   beginTurn(): void {
-    this.#bridge.nowSeconds = Math.floor(this.#clock() / 1000);
+    const now = this.#clock();
+    this.#bridge.nowSeconds = Math.floor(now / 1000);
+    if (this.virtualServer !== undefined) this.virtualServer.director.nowMs = now;
     this.path.tracer.refresh();
     this.path.counters.add('turns');
+  }
+
+  get hasConnections(): boolean {
+    return this.virtualServer !== undefined && this.virtualServer.connections.size > 0;
+  }
+
+  /** Ends the connections of all engines that have run out. Returns how many. */
+  expireConnections(): number {
+    const director = this.virtualServer?.director;
+    if (director === undefined) return 0;
+    director.nowMs = this.#clock();
+    return director.expire();
   }
 
   /** What a port's device has, all the way out. Returns how many packets that was. */
@@ -100,6 +153,10 @@ export class Engine {
     for (let i = 0; i < received.count; i++) pool.port[received.packets[i]!] = port;
     if (tracer.active) {
       for (let i = 0; i < received.count; i++) tracer.match(received.packets[i]!, hop['tap.receive'], port);
+    }
+    if (port === this.#hostPort) {
+      this.#direct(port, received);
+      return count;
     }
     do {
       this.#bridge.forward(received, this.#local, this.#remote);
@@ -130,6 +187,14 @@ export class Engine {
     for (let port = 0; port < this.#devices.length; port++) this.fromPort(port);
     const underlay = this.#underlay;
     if (underlay !== undefined) this.fromUnderlay((into) => underlay.receive(into));
+  }
+
+  #direct(port: number, received: Batch): void {
+    const { pool } = this.path;
+    const local = this.#local;
+    this.virtualServer!.ingress.direct(received, local);
+    for (let i = 0; i < local.count; i++) pool.port[local.packets[i]!] = port;
+    if (local.count > 0) this.#sendLocal();
   }
 
   #sendRemote(): void {
@@ -164,4 +229,13 @@ export class Engine {
     for (let i = 0; i < batch.count; i++) this.path.drop(batch.packets[i]!, reason);
     batch.count = 0;
   }
+}
+
+function makeVirtualServer(path: Path, memory: VirtualServerMemory): VirtualServer {
+  const counts = new DestinationCounts(memory.destinations);
+  const connections = new Connections(memory.connections);
+  const timeouts = new Timeouts();
+  const services = new Services(counts, new Random(memory.seed), timeouts);
+  const director = new Director({ path, services, connections, counts, timeouts });
+  return { services, connections, timeouts, director, ingress: new Ingress(path, director) };
 }

@@ -4,9 +4,11 @@ import type { MessagePort } from 'node:worker_threads';
 import type { TableMemory } from './core/table.js';
 import type { VtepsMemory } from './core/vteps.js';
 import type { WatchMemory } from './core/watch/ring-tracer.js';
+import type { VirtualServerMemory } from './engine.js';
 import type { Here } from './io/outer.js';
 import type { TapOffloads } from './io/tap.js';
 import type { UdpSockets } from './io/udp.js';
+import type { ServiceSpec } from './ipvs/service.js';
 import type { Network } from './overlay/network.js';
 
 /** What an engine is born with. */
@@ -22,6 +24,7 @@ export interface EngineBirth {
   fdb: TableMemory;
   neighbours: TableMemory;
   vteps: VtepsMemory;
+  virtualServer: VirtualServerMemory;
   watch: WatchMemory;
   /** performance.timeOrigin of the clock that all engines share, ms */
   timeOrigin: number;
@@ -53,6 +56,12 @@ export type Order =
   | { kind: 'listen'; fd: number }
   | { kind: 'attach'; port: number; fd: number; offloads: TapOffloads }
   | { kind: 'detach'; port: number }
+  /** the host's own side: a TUN, served by the director */
+  | { kind: 'attach-host'; port: number; fd: number; offloads: TapOffloads }
+  | { kind: 'service'; service: ServiceSpec }
+  | { kind: 'service-gone'; index: number }
+  /** seconds, `ipvsadm --set` */
+  | { kind: 'timeouts'; tcp: number; tcpFin: number; udp: number }
   | { kind: 'network'; network: Network }
   | { kind: 'network-gone'; index: number }
   | { kind: 'stop' };

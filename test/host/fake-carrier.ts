@@ -15,6 +15,8 @@ import type {
 } from '../../src/dataplane/host/carrier.js';
 import { endpointKey } from '../../src/dataplane/host/endpoints.js';
 import * as reports from '../../src/dataplane/host/reports.js';
+import { Connections } from '../../src/dataplane/ipvs/connections.js';
+import { DestinationCounts } from '../../src/dataplane/ipvs/destination.js';
 import { Fdb } from '../../src/dataplane/overlay/fdb.js';
 import { Neighbours } from '../../src/dataplane/overlay/neighbour.js';
 import type { Network } from '../../src/dataplane/overlay/network.js';
@@ -75,6 +77,10 @@ export class FakeCarrier implements Carrier {
     for (const network of change.networks ?? []) this.networks.set(network.index, network);
   }
 
+  async serve(): Promise<void> {
+    this.#mayFail();
+  }
+
   vtepsChanged(): void {}
 
   interfaceMtu(): undefined {}
@@ -98,6 +104,11 @@ export class Control {
       fdb: Fdb.allocate(fdb),
       neighbours: Neighbours.allocate(neighbours),
       vteps: Vteps.allocate(vteps, vteps),
+      virtualServer: {
+        connections: Connections.allocate(64),
+        destinations: DestinationCounts.allocate(16),
+        seed: 1,
+      },
       watch: watchMemory(1, 64),
     };
     this.shared = {

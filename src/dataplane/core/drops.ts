@@ -65,6 +65,14 @@ export const DROPS = [
     'sctp-fragment',
     'A fragmented SCTP packet was to get another port, but its checksum covers all fragments. Use equal ports.',
   ],
+  [
+    'service-empty',
+    'A packet came for a service that has no usable destination; its sender was told by ICMP. See viaduct ipvsadm -L.',
+  ],
+  [
+    'connections-full',
+    'A new connection found the connection table full. Raise virtualServer.connections, or lower the timeouts.',
+  ],
 ] as const;
 
 export type DropReason = (typeof DROPS)[number][0];

@@ -8,13 +8,22 @@ import type { Counters } from '../core/counters.js';
 import type { TableMemory } from '../core/table.js';
 import type { VtepsMemory } from '../core/vteps.js';
 import type { WatchMemory } from '../core/watch/ring-tracer.js';
+import type { VirtualServerMemory } from '../engine.js';
 import type { Logger } from '../face.js';
+import type { ServiceSpec } from '../ipvs/service.js';
 import type { Network } from '../overlay/network.js';
 import type { Tables } from './network-state.js';
+import type { ServiceChange } from './service-keeper.js';
 
 /** The shared memory of a data plane, and the main thread's view of it. */
 export interface Shared {
-  memory: { fdb: TableMemory; neighbours: TableMemory; vteps: VtepsMemory; watch: WatchMemory };
+  memory: {
+    fdb: TableMemory;
+    neighbours: TableMemory;
+    vteps: VtepsMemory;
+    virtualServer: VirtualServerMemory;
+    watch: WatchMemory;
+  };
   tables: Tables;
   /** one block an engine */
   counters: readonly Counters[];
@@ -54,7 +63,11 @@ export interface CarrierEvents {
   /** interfaces, addresses, routes or neighbours of the host changed */
   onHostChanged(): void;
   /** what a new engine must be told to take the place of one that failed */
-  whole(): { endpoints: readonly OpenEndpoint[]; networks: readonly Network[] };
+  whole(): {
+    endpoints: readonly OpenEndpoint[];
+    networks: readonly Network[];
+    services: readonly ServiceSpec[];
+  };
 }
 
 export interface Carrier {
@@ -74,6 +87,8 @@ export interface Carrier {
   isForsaken(open: OpenEndpoint): boolean;
   /** Resolves when every engine has taken it over; one without content, when each has finished what it was at. */
   perform(change: Change): Promise<void>;
+  /** Virtual services, and the host's side of them. Throws ApplyError where the host doesn't let us. */
+  serve(change: ServiceChange): Promise<void>;
   /** VTEPs were added or removed. */
   vtepsChanged(): void;
   /** What the underlay's interface has by now; undefined when that can't be said. */

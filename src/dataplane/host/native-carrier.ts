@@ -9,8 +9,10 @@ import { vtepText } from './addresses.js';
 import type { Carrier, CarrierEvents, Change, OpenEndpoint, Shared, UnderlayFacts } from './carrier.js';
 import { changeTap, closeTap, isForsaken, type OpenTap, openTap, wantedOffloads } from './endpoints.js';
 import { Engines } from './engines.js';
+import { HostPlace } from './host-side.js';
 import { tapRefusal, vtepRefusal } from './refusals.js';
 import * as reports from './reports.js';
+import type { ServiceChange } from './service-keeper.js';
 import { type OpenUnderlay, openUnderlay } from './underlay.js';
 import { VtepKeeper } from './vtep-keeper.js';
 
@@ -32,6 +34,8 @@ export class NativeCarrier implements Carrier {
   /** what the engines told since the underlay was opened */
   #segmentRefused = false;
   #tunnelLost = false;
+  /** there while there are services, or were */
+  #host: HostPlace | undefined;
 
   /** Throws ApplyError when the underlay can't be had. */
   constructor(config: Config, shared: Shared, events: CarrierEvents) {
@@ -140,6 +144,27 @@ export class NativeCarrier implements Carrier {
     return this.#threads.order((engine) => ordersOf(change, engine));
   }
 
+  async serve({ set, gone, services, destinations, timeouts }: ServiceChange): Promise<void> {
+    if (services.length > 0 && this.#host === undefined) {
+      this.#host = new HostPlace(this.engines, this.#offloads, this.#events.logger);
+      await this.#threads.order((engine) => this.#attachHost(engine));
+    }
+    // Services first: a packet that nobody serves yet would come back as it was.
+    await this.#threads.order(() => [
+      ...(timeouts === null ? [] : [{ kind: 'timeouts', ...timeouts } as const]),
+      ...gone.map((index): Order => ({ kind: 'service-gone', index })),
+      ...set.map((service): Order => ({ kind: 'service', service })),
+    ]);
+    this.#host?.lead(services, destinations);
+  }
+
+  #attachHost(engine: number): Order[] {
+    const host = this.#host;
+    if (host === undefined) return [];
+    const port = this.#shared.counters[engine]!.ports - 1;
+    return [{ kind: 'attach-host', port, fd: host.fds[engine]!, offloads: host.offloads }];
+  }
+
   vtepsChanged(): void {
     this.#keeper.refresh();
   }
@@ -151,6 +176,7 @@ export class NativeCarrier implements Carrier {
 
   async stop(): Promise<void> {
     await this.#threads.stop();
+    this.#host?.close();
     this.#keeper.close();
     this.#underlay.close();
     need().close(this.#changes);
@@ -158,8 +184,10 @@ export class NativeCarrier implements Carrier {
 
   /** Everything that an engine must know. */
   #everything(engine: number): Order[] {
-    const { endpoints, networks } = this.#events.whole();
+    const { endpoints, networks, services } = this.#events.whole();
     return [
+      ...services.map((service): Order => ({ kind: 'service', service })),
+      ...this.#attachHost(engine),
       { kind: 'underlay', spec: this.#underlay.specs[engine] ?? null },
       ...(engine === 0 ? [{ kind: 'listen', fd: this.#changes } as const] : []),
       ...ordersOf({ attach: endpoints, networks }, engine),

@@ -16,6 +16,7 @@ import { unavailable } from '../io/native.js';
 import { Segmenter } from '../io/offload/segment.js';
 import type { Carrier, CarrierEvents, Change, OpenEndpoint, Shared, UnderlayFacts } from './carrier.js';
 import { portRefusal } from './refusals.js';
+import type { ServiceChange } from './service-keeper.js';
 
 /** Gives an endpoint's device, whose packets are of the pool of `path`; undefined: there is none by that name. */
 export type DeviceFor = (endpoint: Endpoint, path: Path) => Device | undefined;
@@ -131,6 +132,10 @@ export class PortableCarrier implements Carrier {
     for (const open of attach) this.#engine.attach(open.port, (open as OpenDevice).device);
     for (const index of gone) this.#engine.networks.remove(index);
     for (const network of networks) this.#engine.networks.set(network);
+  }
+
+  async serve({ services }: ServiceChange): Promise<void> {
+    if (services.length > 0) throw new ApplyError('virtual services need the native addon; build it');
   }
 
   vtepsChanged(): void {

@@ -1,6 +1,7 @@
 /**
  * A workload's interface: a TAP with the virtio-net header, so that 64 KB super-packets and unfinished checksums
- * pass in both directions as the kernel has them. One queue of it per engine.
+ * pass in both directions as the kernel has them. One queue of it per engine. Or the host's own: a TUN, whose packets
+ * have no Ethernet header outside of here.
  */
 import { Batch } from '../core/batch.js';
 import { RX_PACKETS, TX_PACKETS } from '../core/counters.js';
@@ -20,6 +21,7 @@ import { tapDrop } from './errno.js';
 import type { NativePool, PacketCalls } from './native.js';
 import type { CoalesceOptions, Coalescer } from './offload/coalesce.js';
 import { finishChecksum } from './offload/finish-checksum.js';
+import { addLink, PACKET_AT, removeLink } from './offload/link.js';
 import type { Segmenter } from './offload/segment.js';
 import * as virtio from './offload/virtio.js';
 import { nextReceive, type Posted } from './posted.js';
@@ -54,6 +56,7 @@ export class Tap implements Device {
 
   readonly fd: number;
   readonly #port: number;
+  readonly #tun: boolean;
   readonly #path: Path;
   readonly #native: NativePool;
   readonly #addon: PacketCalls;
@@ -71,6 +74,8 @@ export class Tap implements Device {
   constructor(options: {
     fd: number;
     port: number;
+    /** a TUN: IP packets instead of frames */
+    tun?: boolean;
     path: Path;
     native: NativePool;
     calls: PacketCalls;
@@ -85,6 +90,7 @@ export class Tap implements Device {
     const { offloads, path } = options;
     this.fd = options.fd;
     this.#port = options.port;
+    this.#tun = options.tun ?? false;
     this.#path = path;
     this.#native = options.native;
     this.#addon = options.calls;
@@ -106,7 +112,7 @@ export class Tap implements Device {
   receive(into: Batch): void {
     const { pool, counters } = this.#path;
     const { list } = this.#posted;
-    const ready = this.#posted.prepare(Math.min(this.#want, into.room), FRAME_AT);
+    const ready = this.#posted.prepare(Math.min(this.#want, into.room), this.#tun ? PACKET_AT : FRAME_AT);
     const count = this.#addon.tapReceive(this.#native.handle, this.fd, virtio.HEADER_BYTES, list, ready);
     if (this.#native.status[1] !== 0) this.failedErrno = this.#native.status[1]!;
     let bytes = 0;
@@ -114,7 +120,7 @@ export class Tap implements Device {
       const packet = list[i]!;
       bytes += pool.length[packet]!;
       pool.port[packet] = this.#port;
-      if (virtio.readHeader(pool, packet)) into.push(packet);
+      if ((!this.#tun || addLink(pool, packet)) && virtio.readHeader(pool, packet)) into.push(packet);
       else this.#path.drop(packet, drop['inner-malformed']);
     }
     this.#posted.consume(count);
@@ -135,10 +141,13 @@ export class Tap implements Device {
 
     // 3. Headers for the packets that begin a write.
     const { packets, count } = ready;
-    for (let i = 0; i < count; i += Math.max(1, pool.bundle[packets[i]!]!)) {
+    for (let i = 0; i < count; ) {
       const packet = packets[i]!;
-      virtio.writeHeader(pool, packet);
       if (pool.trace[packet] !== 0) path.tracer.note(packet, hop['tap.transmit'], this.#port);
+      const next = i + Math.max(1, pool.bundle[packet]!);
+      if (this.#tun) for (let j = i; j < next; j++) removeLink(pool, packets[j]!);
+      virtio.writeHeader(pool, packet);
+      i = next;
     }
 
     // 4. Out; what is refused is dropped, and the rest goes on.

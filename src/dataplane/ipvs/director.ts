@@ -27,6 +27,7 @@ import {
   VIRTUAL,
 } from './connections.js';
 import type { Destination, DestinationCounts } from './destination.js';
+import { TO_CLIENT, TO_SERVER, translateError } from './icmp.js';
 import { rewriteDestination4, rewriteDestination6, rewriteSource4, rewriteSource6 } from './nat.js';
 import { type Parsed, WHOLE } from './packet.js';
 import type { Flow } from './schedulers/scheduler.js';
@@ -101,6 +102,28 @@ export class Director {
     return connection === NO_CONNECTION ? TABLE_FULL : this.#carry(packet, parsed, connection);
   }
 
+  /**
+   * An ICMP error about a packet of a connection goes on to whom that packet came from, and speaks of it as that
+   * end knows it (ip_vs_nat_icmp). The state of the connection stays.
+   * @param quoted what was read of the packet that it is about
+   */
+  translate(packet: number, outer: Parsed, quoted: Parsed): Verdict {
+    this.#readReversed(quoted);
+    const found = this.#connections.find(this.#tuple);
+    if (found === NO_CONNECTION) return PASS;
+    const { records } = this.#connections;
+    const at = this.#connections.at(found >> 1);
+    const { pool } = this.#path;
+    if ((found & 1) !== 0) {
+      const port = records[at + CLIENT_PORTS]! & 0xffff;
+      translateError(pool, packet, outer, quoted, TO_CLIENT, ...words(records, at + VIRTUAL), port);
+    } else {
+      const port = records[at + KIND]! >>> 16;
+      translateError(pool, packet, outer, quoted, TO_SERVER, ...words(records, at + DESTINATION), port);
+    }
+    return SEND;
+  }
+
   /** Ends the connections that have run out; the engine calls it once a second, on one engine. */
   expire(): number {
     const connections = this.#connections;
@@ -128,6 +151,22 @@ export class Director {
     tuple.target2 = parsed.destination2;
     tuple.target3 = parsed.destination3;
     tuple.ports = (parsed.sourcePort << 16) | parsed.destinationPort;
+    tuple.protocol = parsed.protocol;
+    tuple.family = parsed.family;
+  }
+
+  /** The tuple of a packet in the other direction. */
+  #readReversed(parsed: Parsed): void {
+    const tuple = this.#tuple;
+    tuple.source0 = parsed.destination0;
+    tuple.source1 = parsed.destination1;
+    tuple.source2 = parsed.destination2;
+    tuple.source3 = parsed.destination3;
+    tuple.target0 = parsed.source0;
+    tuple.target1 = parsed.source1;
+    tuple.target2 = parsed.source2;
+    tuple.target3 = parsed.source3;
+    tuple.ports = (parsed.destinationPort << 16) | parsed.sourcePort;
     tuple.protocol = parsed.protocol;
     tuple.family = parsed.family;
   }

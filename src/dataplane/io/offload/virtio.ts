@@ -39,7 +39,7 @@ const GSO_UDP_TUNNEL = GSO_UDP_TUNNEL_IPV4 | GSO_UDP_TUNNEL_IPV6;
 
 const GSO_TYPE = 1;
 const GSO_SIZE = 4;
-const CSUM_START = 6;
+export const CSUM_START = 6;
 const CSUM_OFFSET = 8;
 const OUTER_TH = 20;
 const INNER_NH = 22;

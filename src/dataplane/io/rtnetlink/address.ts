@@ -17,6 +17,7 @@ const RTM_GETADDR = 22;
 
 const IFADDRMSG_BYTES = 8;
 const IFA_F_NODAD = 2;
+const RT_SCOPE_HOST = 254;
 const IFA_ADDRESS = 1; // the other end's on a point-to-point interface
 const IFA_LOCAL = 2;
 const IFA_BROADCAST = 4;
@@ -30,18 +31,19 @@ export function addresses(netns: string): InterfaceAddress[] {
 
 /**
  * `cidr`: '10.0.0.1/24', 'fd00::1/64'. IPv6 addresses are usable at once (no duplicate address detection). One that is
- * there already is fine, unless `refuseExisting`. Throws NetlinkError.
+ * there already is fine, unless `refuseExisting`. One of scope host is never chosen as the source of what leaves.
+ * Throws NetlinkError.
  */
 export function addAddress(
   netns: string,
   index: number,
   cidr: string,
-  options: { refuseExisting?: boolean } = {},
+  options: { refuseExisting?: boolean; scope?: 'global' | 'host' } = {},
 ): void {
   const accepted = options.refuseExisting ? [] : ['EEXIST'];
   const operation = `add address ${cidr} to interface ${index}`;
   exchangeUnless(accepted, netns, operation, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, (writer) => {
-    const bytes = header(writer, index, cidr);
+    const bytes = header(writer, index, cidr, options.scope === 'host' ? RT_SCOPE_HOST : 0);
     const broadcast = broadcastOf(cidr);
     writer.attribute(IFA_LOCAL, bytes).attribute(IFA_ADDRESS, bytes);
     if (broadcast !== undefined) writer.attribute(IFA_BROADCAST, broadcast);
@@ -57,14 +59,14 @@ export function removeAddress(netns: string, index: number, cidr: string): void 
 }
 
 /** struct ifaddrmsg; returns the address. */
-function header(writer: MessageWriter, index: number, cidr: string): Uint8Array {
+function header(writer: MessageWriter, index: number, cidr: string, scope = 0): Uint8Array {
   const { bytes, prefixLength } = parseCidr(cidr);
   const family = bytes.length === 4 ? AF_INET : AF_INET6;
   writer
     .u8(family)
     .u8(prefixLength)
     .u8(family === AF_INET6 ? IFA_F_NODAD : 0)
-    .u8(0)
+    .u8(scope)
     .u32(index);
   return bytes;
 }

@@ -10,6 +10,8 @@ export interface NewRoute {
   /** null: on the link */
   readonly via: string | null;
   readonly index: number;
+  /** main where it isn't said */
+  readonly table?: number;
 }
 
 /** Where the kernel would send a packet. */
@@ -48,6 +50,7 @@ const RTA_PREFSRC = 7;
 const RTA_METRICS = 8;
 const RTAX_MTU = 2;
 const RTA_CACHEINFO = 12;
+const RTA_TABLE = 15;
 const CACHEINFO_EXPIRES = 8; // in struct rta_cacheinfo
 const RTA_VIA = 18; // a next hop of the other family: u16 family, address
 
@@ -93,13 +96,19 @@ function words({ to, via, index }: NewRoute): string {
 }
 
 /** struct rtmsg and its attributes */
-function describe(writer: MessageWriter, { to, via, index }: NewRoute): void {
+function describe(writer: MessageWriter, { to, via, index, table = RT_TABLE_MAIN }: NewRoute): void {
   const gateway = via === null ? undefined : ipBytes(via);
   const { bytes, prefixLength } =
     to === 'default' ? { bytes: new Uint8Array(gateway?.length ?? 4), prefixLength: 0 } : parseCidr(to);
   const scope = gateway === undefined && familyOf(bytes) === AF_INET ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
   writer.u8(familyOf(bytes)).u8(prefixLength).u8(0).u8(0);
-  writer.u8(RT_TABLE_MAIN).u8(RTPROT_STATIC).u8(scope).u8(RTN_UNICAST).u32(0);
+  writer
+    .u8(table > 255 ? 0 : table)
+    .u8(RTPROT_STATIC)
+    .u8(scope)
+    .u8(RTN_UNICAST)
+    .u32(0);
+  if (table > 255) writer.attributeU32(RTA_TABLE, table);
   if (prefixLength > 0) writer.attribute(RTA_DST, bytes);
   if (gateway !== undefined) writer.attribute(RTA_GATEWAY, gateway);
   writer.attributeU32(RTA_OIF, index);

@@ -1,0 +1,162 @@
+/**
+ * The virtual server's place on the host: a TUN device, and rules of policy routing that lead to it what is for a
+ * service, and what comes back from its destinations. Packets that it sends are routed as if they had just arrived.
+ *
+ *     100  from the TUN: go on with 200            nothing comes to us twice
+ *     101  to a service's address and port         → our table, whose only route is the TUN
+ *     102  from a destination's address and port   → our table
+ *     200  the host's own addresses (moved here from 0: a service may have one of them, and local clients are served)
+ *
+ * All of it but the rules ends with the process; without the TUN, our table is empty and they lead on to 200.
+ */
+
+import { readFileSync, writeFileSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
+import { ApplyError, type Logger } from '../face.js';
+import { need } from '../io/native.js';
+import { HEADER_BYTES } from '../io/offload/virtio.js';
+import { addAddress } from '../io/rtnetlink/address.js';
+import { linkByName, setLink } from '../io/rtnetlink/link.js';
+import { addRoute } from '../io/rtnetlink/route.js';
+import { addRule, RT_TABLE_LOCAL, type Rule, removeRule } from '../io/rtnetlink/rule.js';
+import { type TapOffloads, tapOffloadBits } from '../io/tap.js';
+
+const FROM_TUN = 100;
+const TO_SERVICE = 101;
+const FROM_DESTINATION = 102;
+const OWN_ADDRESSES = 200;
+
+/** Number of our table: this and the index of the TUN. */
+const TABLE = 0x5644_0000;
+const SEND_BUFFER_BYTES = 16 << 20;
+/** IPv4's dummy address (RFC 7600): the kernel takes packets of others only from an interface that has one. */
+const DUMMY = '192.0.0.8/32';
+const FAMILIES = [4, 6] as const;
+
+/** What is to be led here. */
+export interface Catch {
+  family: 4 | 6;
+  protocol: number;
+  address: string;
+  /** 0: every port */
+  port: number;
+}
+
+export interface HostSide {
+  /** one queue an engine */
+  readonly fds: readonly number[];
+  readonly name: string;
+  readonly offloads: TapOffloads;
+}
+
+export class HostPlace implements HostSide {
+  readonly fds: number[] = [];
+  readonly name: string;
+  readonly offloads: TapOffloads;
+  readonly #table: number;
+  #rules = new Map<string, Rule>();
+
+  /** Throws ApplyError when the host doesn't let us. */
+  constructor(queues: number, offloads: TapOffloads, logger: Logger) {
+    this.offloads = { ...offloads };
+    let name = 'viaduct%d';
+    let index = 0;
+    try {
+      for (let queue = 0; queue < queues; queue++) {
+        const tun = need().openTap({
+          ...{ name, netns: '', tun: true, multiQueue: queues > 1, headerBytes: HEADER_BYTES },
+          ...{ offloads: tapOffloadBits(this.offloads), sendBuffer: SEND_BUFFER_BYTES },
+        });
+        this.fds.push(tun.fd);
+        ({ name, index } = tun);
+      }
+      this.name = name;
+      this.#table = TABLE + index;
+      // What the host forwards comes with its sender's address, also when that is one of its own.
+      sysctl(`ipv4/conf/${name}/rp_filter`, '2');
+      sysctl(`ipv4/conf/${name}/accept_local`, '1');
+      for (const path of ['ipv4/ip_forward', 'ipv6/conf/all/forwarding']) {
+        if (sysctl(path, '1'))
+          logger.info({ sysctl: path }, 'the host forwards from now on, as a director must');
+      }
+      addAddress('', index, DUMMY, { scope: 'host' });
+      setLink('', index, { mtu: largestMtu(), up: true });
+      addRoute('', { to: '0.0.0.0/0', via: null, index, table: this.#table });
+      addRoute('', { to: '::/0', via: null, index, table: this.#table });
+      for (const family of FAMILIES) {
+        addRule('', { family, priority: OWN_ADDRESSES, action: { table: RT_TABLE_LOCAL } });
+        removeRule('', { family, priority: 0, action: { table: RT_TABLE_LOCAL } });
+        this.#add({ family, priority: FROM_TUN, action: { goto: OWN_ADDRESSES }, incoming: name });
+      }
+    } catch (error) {
+      this.#close();
+      throw new ApplyError(`the virtual server's TUN device: ${(error as Error).message}`, { cause: error });
+    }
+  }
+
+  /** Services and destinations (those that answer through here) that are led to the TUN from now on. */
+  lead(services: readonly Catch[], destinations: readonly Catch[]): void {
+    const action = { table: this.#table };
+    const wanted = new Map<string, Rule>();
+    const want = (rule: Rule) => wanted.set(JSON.stringify(rule), rule);
+    for (const { family, protocol, address, port } of services) {
+      const ports = port === 0 ? {} : { destinationPort: port };
+      want({ family, priority: TO_SERVICE, action, to: address, protocol, ...ports });
+      // Errors about replies come to the service's address.
+      if (family === 4) want({ family, priority: TO_SERVICE, action, to: address, protocol: ICMP });
+    }
+    for (const { family, protocol, address, port } of destinations) {
+      const ports = port === 0 ? {} : { sourcePort: port };
+      want({ family, priority: FROM_DESTINATION, action, from: address, protocol, ...ports });
+      if (family === 4) want({ family, priority: FROM_DESTINATION, action, from: address, protocol: ICMP });
+    }
+    for (const rule of wanted.values()) this.#add(rule);
+    for (const [key, rule] of this.#rules) {
+      if (rule.priority !== FROM_TUN && !wanted.has(key)) this.#remove(key, rule);
+    }
+  }
+
+  close(): void {
+    this.#close();
+  }
+
+  #add(rule: Rule): void {
+    const key = JSON.stringify(rule);
+    if (this.#rules.has(key)) return;
+    addRule('', rule);
+    this.#rules.set(key, rule);
+  }
+
+  #remove(key: string, rule: Rule): void {
+    removeRule('', rule);
+    this.#rules.delete(key);
+  }
+
+  /** The host's own addresses stay at 200, where they do no harm: another data plane may count on it. */
+  #close(): void {
+    for (const [key, rule] of this.#rules) {
+      try {
+        this.#remove(key, rule);
+      } catch {} // the namespace is going
+    }
+    for (const fd of this.fds.splice(0)) need().close(fd);
+  }
+}
+
+const ICMP = 1;
+
+/** True if it was something else before. */
+function sysctl(path: string, value: string): boolean {
+  const file = `/proc/sys/net/${path}`;
+  if (readFileSync(file, 'utf8').trim() === value) return false;
+  writeFileSync(file, value);
+  return true;
+}
+
+/** Of the interfaces of the host that are up, so that none of their packets is too big for the TUN. */
+function largestMtu(): number {
+  const mtus = Object.keys(networkInterfaces())
+    .filter((name) => name !== 'lo')
+    .map((name) => linkByName('', name)?.mtu ?? 0);
+  return Math.max(1500, ...mtus);
+}

@@ -1,0 +1,265 @@
+/**
+ * Turns the wanted services into what engines and the host take: numbers that stay while a service or a destination
+ * does, and what is to be led to the director. What can't be had is refused by name.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import { parseListen, parseSocket } from '../config/service-address.js';
+import type { Destination, Service, VirtualServer } from '../config/service-types.js';
+import { ApplyError } from '../face.js';
+import { DestinationCounts, type DestinationSpec } from '../ipvs/destination.js';
+import type { ServiceSpec } from '../ipvs/service.js';
+import * as ipv4 from '../wire/ipv4.js';
+import * as ipv6 from '../wire/ipv6.js';
+import type { Catch } from './host-side.js';
+
+const PROTOCOL = { tcp: 6, udp: 17, sctp: 132 } as const;
+
+/** What engines and the host shall do. */
+export interface ServiceChange {
+  set: ServiceSpec[];
+  gone: number[];
+  services: Catch[];
+  destinations: Catch[];
+  /** seconds, of all services that say nothing; null: as they are */
+  timeouts: { tcp: number; tcpFin: number; udp: number } | null;
+}
+
+/** What is in force, as the configuration says it. */
+interface Wanted {
+  services: readonly Service[];
+  virtualServer: VirtualServer | undefined;
+}
+
+/** A destination that left while it had connections: they are led here until they have ended. */
+interface Leaving {
+  row: number;
+  service: Catch;
+  destination: Catch;
+}
+
+interface Known {
+  spec: ServiceSpec;
+  /** by address and port */
+  rows: Map<string, number>;
+}
+
+export class ServiceKeeper {
+  readonly #counts: DestinationCounts;
+  /** in force, by where they listen */
+  readonly #known = new Map<string, Known>();
+  readonly #indexes = new Set<number>();
+  readonly #rows = new Set<number>();
+  #leaving: Leaving[] = [];
+  #wanted: Wanted = { services: [], virtualServer: undefined };
+
+  constructor(destinations: SharedArrayBuffer) {
+    this.#counts = new DestinationCounts(destinations);
+  }
+
+  /** The numbers of a destination in force, as schedulers count. */
+  counts(listen: string, address: string): { active: number; inactive: number; persistent: number } {
+    const row = this.#known.get(listen)?.rows.get(address);
+    if (row === undefined) return { active: 0, inactive: 0, persistent: 0 };
+    return {
+      active: this.#counts.active(row),
+      inactive: this.#counts.inactive(row),
+      persistent: this.#counts.persistent(row),
+    };
+  }
+
+  get empty(): boolean {
+    return this.#known.size === 0;
+  }
+
+  /** Everything in force, for an engine that takes another's place. */
+  whole(): ServiceSpec[] {
+    return [...this.#known.values()].map(({ spec }) => spec);
+  }
+
+  get wanted(): Wanted {
+    return this.#wanted;
+  }
+
+  /**
+   * The difference to what is in force, which is `wanted` afterwards; undefined when there is none. Throws ApplyError,
+   * and nothing has changed.
+   */
+  change(wanted: readonly Service[], virtualServer: VirtualServer | undefined): ServiceChange | undefined {
+    for (const service of wanted) refuse(service);
+    const before = this.#wanted;
+    if (isDeepStrictEqual(before, { services: wanted, virtualServer })) return undefined;
+    this.#wanted = { services: wanted, virtualServer };
+    const timed = !isDeepStrictEqual(before.virtualServer, virtualServer);
+    const listens = new Set(wanted.map(({ listen }) => listen));
+    const gone: number[] = [];
+    for (const [listen, { spec, rows }] of this.#known) {
+      if (listens.has(listen)) continue;
+      gone.push(spec.index);
+      this.#indexes.delete(spec.index);
+      this.#leave(spec, new Set(rows.values()));
+      this.#known.delete(listen);
+    }
+    const set: ServiceSpec[] = [];
+    for (const service of wanted) {
+      const before = this.#known.get(service.listen);
+      const rows = new Map<string, number>();
+      const spec = this.#spec(service, before, rows);
+      if (before !== undefined) {
+        const left = [...before.rows].filter(([address]) => !rows.has(address));
+        this.#leave(before.spec, new Set(left.map(([, row]) => row)));
+      }
+      this.#known.set(service.listen, { spec, rows });
+      if (timed || !isDeepStrictEqual(before?.spec, spec)) set.push(spec);
+    }
+    return { set, gone, ...this.#catches(), timeouts: timed ? secondsOf(virtualServer) : null };
+  }
+
+  /** What is to be led here when the last connection of a destination that left has ended; undefined while none has. */
+  settle(): ServiceChange | undefined {
+    const { length } = this.#leaving;
+    if (length === 0) return undefined;
+    const catches = this.#catches();
+    return this.#leaving.length === length ? undefined : { set: [], gone: [], timeouts: null, ...catches };
+  }
+
+  /** The rows' destinations are no longer in the service. */
+  #leave(spec: ServiceSpec, rows: ReadonlySet<number>): void {
+    const { family, protocol, port } = spec;
+    const service = { family, protocol, address: text(spec), port };
+    for (const each of spec.destinations) {
+      if (!rows.has(each.row)) continue;
+      this.#rows.delete(each.row);
+      const destination = { family: each.family, protocol, address: text(each), port: each.port };
+      this.#leaving.push({ row: each.row, service, destination });
+    }
+  }
+
+  #catches(): Pick<ServiceChange, 'services' | 'destinations'> {
+    const services: Catch[] = [];
+    const destinations: Catch[] = [];
+    for (const { spec } of this.#known.values()) {
+      const { family, protocol, port } = spec;
+      services.push({ family, protocol, address: text(spec), port });
+      for (const each of spec.destinations) {
+        destinations.push({ family: each.family, protocol, address: text(each), port: each.port });
+      }
+    }
+    this.#leaving = this.#leaving.filter(({ row }) => this.#busy(row));
+    for (const { service, destination } of this.#leaving) {
+      services.push(service);
+      destinations.push(destination);
+    }
+    return { services, destinations };
+  }
+
+  #busy(row: number): boolean {
+    return this.#counts.active(row) + this.#counts.inactive(row) !== 0;
+  }
+
+  #spec(service: Service, before: Known | undefined, rows: Map<string, number>): ServiceSpec {
+    const listen = parseListen(service.listen);
+    if (listen === undefined || listen.protocol === 'mark')
+      throw new ApplyError(`${service.listen}: no address`);
+    const { timeouts, scheduler, schedulerFlags } = service;
+    return {
+      index: before?.spec.index ?? free(this.#indexes),
+      family: listen.family,
+      protocol: PROTOCOL[listen.protocol],
+      address: wordsOf(listen.address),
+      port: listen.port,
+      scheduler,
+      slowStartSeconds: service.slowStartSeconds,
+      preferNear: service.preferNear,
+      flags: {
+        fallback: schedulerFlags.includes(`${scheduler as 'sh' | 'mh'}-fallback`),
+        port: schedulerFlags.includes(`${scheduler as 'sh' | 'mh'}-port`),
+        tableSize: service.maglevTableSize,
+        expirationSeconds: 24 * 3600,
+      },
+      timeouts: {
+        tcp: timeouts.tcpSeconds ?? 0,
+        tcpFin: timeouts.tcpFinSeconds ?? 0,
+        udp: timeouts.udpSeconds ?? 0,
+      },
+      destinations: service.destinations.map((each) => this.#destination(each, before, rows)),
+    };
+  }
+
+  #destination(wanted: Destination, before: Known | undefined, rows: Map<string, number>): DestinationSpec {
+    const socket = parseSocket(wanted.address);
+    if (socket === undefined) throw new ApplyError(`${wanted.address}: no address`);
+    const row = before?.rows.get(wanted.address) ?? this.#freeRow();
+    rows.set(wanted.address, row);
+    return {
+      row,
+      family: socket.family,
+      address: wordsOf(socket.address),
+      port: socket.port ?? 0,
+      weight: wanted.weight,
+      forward: 'nat',
+      tunnel: { ...wanted.tunnel },
+      upperThreshold: wanted.upperThreshold,
+      lowerThreshold: wanted.lowerThreshold,
+      near: wanted.near,
+    };
+  }
+
+  /** A row to which no connection of an earlier destination refers. */
+  #freeRow(): number {
+    for (let row = 0; row < this.#counts.capacity; row++) {
+      if (this.#rows.has(row) || this.#busy(row)) continue;
+      this.#rows.add(row);
+      this.#counts.clear(row);
+      return row;
+    }
+    throw new ApplyError(
+      `there are more than ${this.#counts.capacity} destinations, those draining included`,
+    );
+  }
+}
+
+function secondsOf(virtualServer: VirtualServer | undefined): ServiceChange['timeouts'] {
+  if (virtualServer === undefined) return { tcp: 900, tcpFin: 120, udp: 300 };
+  const { tcpSeconds, tcpFinSeconds, udpSeconds } = virtualServer;
+  return { tcp: tcpSeconds, tcpFin: tcpFinSeconds, udp: udpSeconds };
+}
+
+function free(used: Set<number>): number {
+  for (let index = 0; ; index++) {
+    if (used.has(index)) continue;
+    used.add(index);
+    return index;
+  }
+}
+
+/** What the director doesn't do is refused by name, never ignored. */
+function refuse(service: Service): void {
+  const faults: string[] = [];
+  const no = (fault: boolean, name: string) => {
+    if (fault) faults.push(name);
+  };
+  no(service.listen.startsWith('mark'), 'a mark');
+  no(service.network !== null, 'network');
+  no(service.persistence !== null, 'persistence');
+  no(service.onePacket, 'onePacket');
+  no(service.resetOnExpiry, 'resetOnExpiry');
+  no(service.rescheduleRemoved, 'rescheduleRemoved');
+  no(service.synProxy, 'synProxy');
+  no(service.sourceRate !== null, 'sourceRate');
+  no(service.allow.length > 0, 'allow');
+  no(service.sorryServer !== null, 'sorryServer');
+  no(service.health !== null, 'health');
+  no(
+    service.destinations.some(({ forward }) => forward !== 'nat'),
+    'forward other than nat',
+  );
+  if (faults.length === 0) return;
+  throw new ApplyError(`service ${service.listen}: not supported yet: ${faults.join(', ')}; leave it out`);
+}
+
+const wordsOf = (address: string): ipv6.Words =>
+  address.includes(':') ? ipv6.parse(address) : [ipv4.parse(address), 0, 0, 0];
+
+function text({ family, address }: { family: 4 | 6; address: ipv6.Words }): string {
+  return family === 4 ? ipv4.format(address[0]) : ipv6.format(...address);
+}

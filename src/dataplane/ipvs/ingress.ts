@@ -1,0 +1,69 @@
+/**
+ * The virtual server on the host's own side: frames with IP packets that the host routed to it come in, and all that
+ * lives goes back out to be routed anew. What belongs to no service goes back as it was.
+ */
+import type { Batch } from '../core/batch.js';
+import { drop } from '../core/drops.js';
+import type { Path } from '../core/path.js';
+import { FRAME_AT, NO_PACKET } from '../core/pool.js';
+import * as ethernet from '../wire/ethernet.js';
+import { type Director, DROPPED, NO_DESTINATION, PASS, TABLE_FULL } from './director.js';
+import { writeUnreachable } from './icmp.js';
+import { Parsed, parse, parseQuoted } from './packet.js';
+
+export class Ingress {
+  readonly #path: Path;
+  readonly #director: Director;
+  readonly #parsed = new Parsed();
+  readonly #quoted = new Parsed();
+
+  constructor(path: Path, director: Director) {
+    this.#path = path;
+    this.#director = director;
+  }
+
+  /** Leaves `frames` empty: each packet is in `out`, or was dropped with its reason. */
+  direct(frames: Batch, out: Batch): void {
+    const path = this.#path;
+    const { pool } = path;
+    const parsed = this.#parsed;
+    for (let i = 0; i < frames.count; i++) {
+      const packet = frames.packets[i]!;
+      const at = pool.offset[packet]!;
+      const malformed = parse(pool, at + ethernet.HEADER, at + pool.length[packet]!, parsed);
+      if (malformed !== 0) {
+        path.drop(packet, malformed);
+        continue;
+      }
+      const verdict = this.#verdict(packet);
+      if (verdict === NO_DESTINATION) this.#refuse(packet, out);
+      else if (verdict === TABLE_FULL) path.drop(packet, drop['connections-full']);
+      else if (verdict !== DROPPED) out.push(packet);
+    }
+    frames.count = 0;
+  }
+
+  #verdict(packet: number): number {
+    const parsed = this.#parsed;
+    if (!parsed.isError) return this.#director.balance(packet, parsed);
+    if (!parseQuoted(this.#path.pool, parsed, this.#quoted)) return PASS;
+    return this.#director.translate(packet, parsed, this.#quoted);
+  }
+
+  /** "Port unreachable", as IPVS answers where nobody serves (ip_vs_leave). */
+  #refuse(packet: number, out: Batch): void {
+    const { pool } = this.#path;
+    const answer = pool.take(FRAME_AT);
+    if (answer !== NO_PACKET) {
+      const at = pool.offset[answer]!;
+      const length = writeUnreachable(pool, this.#parsed, at + ethernet.HEADER);
+      if (length === 0) pool.free(answer);
+      else {
+        ethernet.writeEtherType(pool.bytes, at, this.#parsed.family === 4 ? ethernet.IPV4 : ethernet.IPV6);
+        pool.length[answer] = length + ethernet.HEADER;
+        out.push(answer);
+      }
+    }
+    this.#path.drop(packet, drop['service-empty']);
+  }
+}

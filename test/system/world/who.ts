@@ -1,0 +1,39 @@
+/**
+ * Servers that say who they are and whom they see:
+ *   serve NAME PORT              prints "ready"; TCP and UDP of both families answer "NAME CLIENT"
+ *   ask tcp|udp ADDRESS PORT     prints the answer; or the error's code
+ */
+import { createSocket } from 'node:dgram';
+import { connect, createServer } from 'node:net';
+
+const [verb, first = '', second = '', third = ''] = process.argv.slice(2);
+const plain = (address: string) => address.replace('::ffff:', '');
+
+if (verb === 'serve') {
+  const port = Number(second);
+  const socket = createSocket('udp6');
+  socket.on('message', (_, from) => socket.send(`${first} ${plain(from.address)}`, from.port, from.address));
+  socket.bind(port, '::', () => {
+    createServer((client) => client.end(`${first} ${plain(client.remoteAddress ?? '')}`)).listen(
+      port,
+      '::',
+      () => console.log('ready'),
+    );
+  });
+} else if (first === 'tcp') {
+  const client = connect({ host: second, port: Number(third), timeout: 3000 });
+  client.on('data', (data) => console.log(String(data)));
+  client.on('error', (error: NodeJS.ErrnoException) => console.log(error.code));
+  client.on('timeout', () => client.destroy(Object.assign(new Error(), { code: 'ETIMEDOUT' })));
+} else {
+  const socket = createSocket(second.includes(':') ? 'udp6' : 'udp4');
+  const end = (word: string) => {
+    console.log(word);
+    socket.close();
+    clearTimeout(late);
+  };
+  const late = setTimeout(() => end('ETIMEDOUT'), 3000);
+  socket.on('message', (data) => end(String(data)));
+  socket.on('error', (error: NodeJS.ErrnoException) => end(error.code ?? error.message));
+  socket.connect(Number(third), second, () => socket.send('who'));
+}
