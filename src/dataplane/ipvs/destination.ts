@@ -149,7 +149,8 @@ export class Destination {
   set spec(spec: DestinationSpec) {
     this.#spec = spec;
     if (spec.weight !== 0) this.#lastWeight = spec.weight;
-    this.#weigh();
+    // Whoever schedules from now on may have no slow start; one that has gives shares anew after the update that follows.
+    this.share = 1;
   }
 
   get row(): number {

@@ -112,6 +112,23 @@ test('lblcr takes its most loaded member out of a set that was quiet for the exp
   t.is(scheduler.pick(flowOf(1), 12_000)?.row, 0, 'so that it is not picked, though less loaded');
 });
 
+test('of equally loaded members the newest leaves the set', (t) => {
+  const counts = newCounts();
+  const destinations = destinationsOf([2, 2], counts);
+  const scheduler = lblcr(poolOf(destinations, { expirationSeconds: 10 }), new Random(1));
+  const pick = (nowMs: number) => scheduler.pick(flowOf(1), nowMs)?.row;
+  counts.addActive(1, 1);
+  t.is(pick(0), 0);
+  counts.addActive(0, 3);
+  counts.addActive(1, -1);
+  t.is(pick(1000), 1);
+  counts.addActive(0, -2);
+  counts.addActive(1, 1);
+  t.deepEqual([pick(9000), pick(11_001)], [1, 1], 'it is the first, and goes after this');
+  counts.addActive(0, 1);
+  t.is(pick(12_000), 0);
+});
+
 test('of more addresses than there is room for, the longest unused one is forgotten', (t) => {
   const counts = newCounts();
   const destinations = destinationsOf([9, 9], counts);

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { Random } from '../../../src/dataplane/core/random.js';
-import type { Destination } from '../../../src/dataplane/ipvs/destination.js';
+import { Destination } from '../../../src/dataplane/ipvs/destination.js';
 import {
   fill,
   inTableOrder,
@@ -9,7 +9,17 @@ import {
 } from '../../../src/dataplane/ipvs/schedulers/maglev.js';
 import { mh } from '../../../src/dataplane/ipvs/schedulers/mh.js';
 import { sipHash13 } from './siphash.js';
-import { agree, destinationsOf, flowOf, type Model, newCounts, type Plain, poolOf, usable } from './world.js';
+import {
+  agree,
+  destinationsOf,
+  flowOf,
+  type Model,
+  newCounts,
+  type Plain,
+  poolOf,
+  spec,
+  usable,
+} from './world.js';
 
 const OFFSET = 2654435761n;
 const SKIP = 2654446892n;
@@ -157,7 +167,14 @@ test('when one of 100 leaves, at most 1 % of the slots of others change hands', 
 
 test('the order in which control gives the destinations changes nothing: all nodes choose the same', (t) => {
   const random = new Random(3);
-  const destinations = destinationsOf(Array.from({ length: 30 }, () => random.below(9)));
+  const counts = newCounts();
+  // Three ports of each address, and addresses on both sides of the sign bit, of both families.
+  const destinations = Array.from({ length: 30 }, (_, row) => {
+    const high = row < 15 ? 0x0a000000 : -0x40000000;
+    const address = [high + Math.floor(row / 3), 0, 0, row % 2 === 0 ? 1 : 0] as const;
+    const changes = { address, family: row % 2 === 0 ? 6 : 4, port: 80 + (row % 3) } as const;
+    return new Destination(spec(row, 1 + random.below(9), changes), counts);
+  });
   const flags = { tableSize: 4093, port: true, fallback: true };
   const one = mh(poolOf(destinations, flags), new Random(1));
   for (let order = 0; order < 5; order++) {

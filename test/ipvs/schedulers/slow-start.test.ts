@@ -111,7 +111,7 @@ test('one that comes back ramps again, after control has said so', (t) => {
   t.deepEqual(weightsAt(66_000), [64, 64]);
 });
 
-test('a drained one stays drained under slow start, and a scheduler without it sees plain weights again', (t) => {
+test('a drained one stays drained under slow start', (t) => {
   const destinations = withNewcomer([0, 2]);
   const picker = started('wlc')(poolOf(destinations), new Random(1));
   picker.pick(flowOf(1), 1_000_001);
@@ -119,11 +119,20 @@ test('a drained one stays drained under slow start, and a scheduler without it s
     destinations.map(({ weight }) => weight),
     [0, 32, 4],
   );
-  started('wlc', 0)(poolOf(destinations), new Random(1));
-  t.deepEqual(
-    destinations.map(({ weight }) => weight),
-    [0, 2, 4],
-  );
+});
+
+test('what control says anew of a destination counts in full, until slow start has its say', (t) => {
+  const destinations = withNewcomer([2]);
+  const picker = started('wlc')(poolOf(destinations), new Random(1));
+  picker.pick(flowOf(1), 1_000_001);
+  for (const destination of destinations) destination.spec = { ...destination.spec, weight: 5 };
+  const plain = started('wlc', 0)(poolOf(destinations), new Random(1));
+  plain.pick(flowOf(1), 1_000_002);
+  const weights = () => destinations.map(({ weight }) => weight);
+  t.deepEqual(weights(), [5, 5]);
+  picker.update(poolOf(destinations));
+  picker.pick(flowOf(1), 1_000_003);
+  t.deepEqual(weights(), [80, 5]);
 });
 
 test('each step of a ramp under mh moves no more than that step, and twice that at most', (t) => {

@@ -54,14 +54,6 @@ export const SCHEDULERS = {
 
 export type SchedulerName = keyof typeof SCHEDULERS;
 
-/** Without slow start, and where it was before. */
-const atFullWeight =
-  (make: MakeScheduler): MakeScheduler =>
-  (pool, random) => {
-    for (const destination of pool.destinations) destination.share = 1;
-    return make(pool, random);
-  };
-
 export interface Wish {
   readonly scheduler: SchedulerName;
   readonly slowStartSeconds: number;
@@ -72,8 +64,6 @@ export interface Wish {
 export function schedulerFor({ scheduler, slowStartSeconds, preferNear }: Wish): MakeScheduler {
   const { make, weightIs } = SCHEDULERS[scheduler];
   const ramped =
-    weightIs === 'fixed' || slowStartSeconds === 0
-      ? atFullWeight(make)
-      : slowStart(make, slowStartSeconds, weightIs);
+    weightIs === 'fixed' || slowStartSeconds === 0 ? make : slowStart(make, slowStartSeconds, weightIs);
   return preferNear ? nearFirst(ramped) : ramped;
 }
