@@ -42,7 +42,10 @@ export class HSipHash {
     this.#v3l = V3[1] ^ key1[1];
   }
 
-  /** @param word 32 bits, signed or not, hashed as four bytes in little-endian order. @returns unsigned 32 bits */
+  /**
+   * @param word 32 bits, signed or not, hashed as four bytes in little-endian order
+   * @returns 32 bits, signed: unsigned ones would be allocated in half of the cases
+   */
   of(word: number): number {
     let v0h = this.#v0h;
     let v0l = this.#v0l;
@@ -84,7 +87,7 @@ export class HSipHash {
       v2h = low;
       v2l = high;
       // The word is in after the first round; three more finish.
-      if (round === 3) return (v0l ^ v1l ^ v2l ^ v3l) >>> 0;
+      if (round === 3) return v0l ^ v1l ^ v2l ^ v3l;
       if (round > 0) continue;
       v0h ^= FOUR_BYTES;
       v0l ^= word;

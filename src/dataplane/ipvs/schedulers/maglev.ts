@@ -15,9 +15,9 @@ const SKIP = new HSipHash([0, 2654446892], [0, 2654446892]);
 /** IPVS's sizes. Ours is 65537 unless the service says otherwise. */
 export const KERNEL_TABLE_SIZES = [251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131071] as const;
 
-/** Which slot the client's address, port and number of tries lead to; unsigned 32 bits, before the modulus. */
-export const clientHash = (address: number, port: number, offset: number): number =>
-  OFFSET.of((offset + port + address) | 0);
+/** The slot that the client's address, port and number of tries lead to. */
+export const clientSlot = (address: number, port: number, offset: number, size: number): number =>
+  (OFFSET.of((offset + port + address) | 0) >>> 0) % size;
 
 /** By address and port, so that every node fills the same table whatever order control gave. */
 export function inTableOrder(destinations: readonly Destination[]): Destination[] {
@@ -59,8 +59,8 @@ export function fill(
   const size = slots.length;
   if (!turns.some((turn) => turn > 0)) return;
   const keys = destinations.map(({ spec }) => spec.port + fold(spec.address));
-  const at = Int32Array.from(keys, (key) => OFFSET.of(key) % size);
-  const skip = Int32Array.from(keys, (key) => (SKIP.of(key) % (size - 1)) + 1);
+  const at = Int32Array.from(keys, (key) => (OFFSET.of(key) >>> 0) % size);
+  const skip = Int32Array.from(keys, (key) => ((SKIP.of(key) >>> 0) % (size - 1)) + 1);
   slots.fill(-1);
   for (let taken = 0; ; ) {
     for (let place = 0; place < destinations.length; place++) {

@@ -73,7 +73,7 @@ class WeightedRoundRobin implements Scheduler {
 
   /**
    * One step down, and at once past the laps that could pick nobody: with weights 65535 and 1 and the first one
-   * overloaded they are 65534 (2 ms → 30 ns). Not past the last lap, whose end the caller must see.
+   * overloaded they are 65534 (0.39 ms → 47 ns a pick). Not past the last lap, whose end the caller must see.
    */
   #lower(): void {
     this.#threshold -= this.#step;
