@@ -17,7 +17,7 @@ import { NativeCarrier } from './host/native-carrier.js';
 import { type DeviceFor, PortableCarrier } from './host/portable-carrier.js';
 import * as reports from './host/reports.js';
 import { ServiceKeeper } from './host/service-keeper.js';
-import { virtualServerRows } from './host/virtual-server.js';
+import { connectionRows, virtualServerRows } from './host/virtual-server.js';
 import { addon } from './io/native.js';
 import { Connections } from './ipvs/connections.js';
 import { DestinationCounts } from './ipvs/destination.js';
@@ -28,6 +28,7 @@ import type {
   CapturedFrame,
   ConnectionRow,
   ServiceKey,
+  ServiceRow,
   Stats,
   TraceEvent,
   Watch,
@@ -76,6 +77,7 @@ interface Running {
   applier: Applier;
   ageing: Ageing;
   services: ServiceKeeper;
+  connections: Connections;
   watchers: Watchers;
 }
 
@@ -212,7 +214,8 @@ class HostDataplane implements Dataplane {
     const applier = new Applier(carrier, shared, this.#logger);
     const ageing = new Ageing(carrier, shared);
     const services = new ServiceKeeper(memory.virtualServer.destinations);
-    return { shared, carrier, applier, ageing, services, watchers: new Watchers(memory.watch) };
+    const connections = new Connections(memory.virtualServer.connections);
+    return { shared, carrier, applier, ageing, services, connections, watchers: new Watchers(memory.watch) };
   }
 
   // What happens by itself.
@@ -274,8 +277,17 @@ class HostDataplane implements Dataplane {
   vteps = () => this.#rows(reports.vtepRows);
   drops = () => reports.drops(this.#running?.shared.counters ?? []);
   counters = () => reports.engineCounters(this.#running?.shared.counters ?? []);
-  services = () => virtualServerRows(this.#running?.applier.config?.services ?? []);
-  connections = (): ConnectionRow[] => [];
+  services(): ServiceRow[] {
+    const keeper = this.#running?.services;
+    if (keeper === undefined) return [];
+    return virtualServerRows(keeper.wanted.services, (listen, address) => keeper.counts(listen, address));
+  }
+
+  connections(): ConnectionRow[] {
+    const table = this.#running?.connections;
+    return table === undefined ? [] : connectionRows(table, performance.now());
+  }
+
   zero(_service?: ServiceKey): void {}
 
   stats(): Stats {

@@ -7,6 +7,7 @@
 import type { ExecutionContext } from 'ava';
 import type { Host, Lab } from '../../src/cli/lab/lab.js';
 import type { Written } from '../../src/dataplane/config/schema.js';
+import type { ConnectionRow } from '../../src/dataplane/report.js';
 import { labTest } from './world/needs.js';
 import { Plane } from './world/plane.js';
 import { awaitWord, program, spawnProgram } from './world/programs.js';
@@ -109,6 +110,10 @@ labTest(
       await client.run('ping', ['-c', '2', '-i', '0.2', '-W', '2', addressOf(1, family)]);
     }
     await drops(t, plane);
+    const rows = await plane.ask<ConnectionRow[]>('ipvs/connections');
+    t.is(rows.length, 16);
+    const tcp = rows.find(({ protocol, source }) => protocol === 'tcp' && source.startsWith('10.'));
+    t.like(tcp, { virtual: '203.0.113.80:80', state: 'TIME_WAIT', network: null });
     t.regex(await director.ip('rule'), /iif viaduct0 goto/);
     t.is(await plane.end(), 0);
     t.notRegex(await director.ip('rule'), /viaduct0|203\.0\.113\.80|10\.1\.0\.2/);

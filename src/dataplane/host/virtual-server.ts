@@ -1,9 +1,40 @@
-/** The rows of the virtual server. */
+/** The rows of the virtual server: what is wanted of it, how busy its destinations are, and its connections. */
 import type { Service } from '../config/service-types.js';
-import { NO_COUNTS, NO_RATES, type ServiceRow } from '../ipvs/service-report.js';
+import {
+  CLIENT,
+  CLIENT_PORTS,
+  type Connections,
+  DESTINATION,
+  KIND,
+  KIND_DESTINATION_IPV6,
+  KIND_IPV6,
+  KIND_TEMPLATE,
+  STATE,
+  TICKS_PER_SECOND,
+  VIRTUAL,
+} from '../ipvs/connections.js';
+import {
+  type ConnectionRow,
+  type DestinationRow,
+  NO_COUNTS,
+  NO_RATES,
+  type ServiceRow,
+} from '../ipvs/service-report.js';
+import { stateName } from '../ipvs/states.js';
+import * as ipv4 from '../wire/ipv4.js';
+import * as ipv6 from '../wire/ipv6.js';
 
-/** As the configuration says it: nothing has been counted yet. */
-export function virtualServerRows(services: readonly Service[]): ServiceRow[] {
+const PROTOCOLS: Readonly<Record<number, ConnectionRow['protocol']>> = { 6: 'tcp', 17: 'udp', 132: 'sctp' };
+
+type Busy = Pick<DestinationRow, 'active' | 'inactive' | 'persistent'>;
+
+const IDLE: Busy = { active: 0, inactive: 0, persistent: 0 };
+
+/** As they are in force. Packets and bytes are not counted per service. */
+export function virtualServerRows(
+  services: readonly Service[],
+  busy: (listen: string, address: string) => Busy = () => IDLE,
+): ServiceRow[] {
   return services.map(
     ({ network, listen, scheduler, schedulerFlags, persistence, onePacket, destinations }) => ({
       ...{ network, listen, scheduler, schedulerFlags, persistence, onePacket },
@@ -12,11 +43,44 @@ export function virtualServerRows(services: readonly Service[]): ServiceRow[] {
       destinations: destinations.map(
         ({ address, weight, forward, tunnel, upperThreshold, lowerThreshold }) => ({
           ...{ address, weight, forward, tunnel, upperThreshold, lowerThreshold },
-          ...{ active: 0, inactive: 0, persistent: 0 },
+          ...busy(listen, address),
           stats: { ...NO_COUNTS },
           rates: { ...NO_RATES },
         }),
       ),
     }),
   );
+}
+
+/** Every connection that has not run out. @param nowMs on the engines' clock */
+export function connectionRows(connections: Connections, nowMs: number): ConnectionRow[] {
+  const { records, expires, highWater } = connections;
+  const now = Math.floor((nowMs * TICKS_PER_SECOND) / 1000) | 0;
+  const rows: ConnectionRow[] = [];
+  for (let connection = 0; connection < highWater; connection++) {
+    const left = (expires[connection]! - now) | 0;
+    if (expires[connection] === 0 || left <= 0) continue;
+    const at = connections.at(connection);
+    const kind = records[at + KIND]!;
+    const ports = records[at + CLIENT_PORTS]!;
+    const protocol = (kind >>> 8) & 0xff;
+    const client = (kind & KIND_IPV6) !== 0;
+    const server = (kind & KIND_DESTINATION_IPV6) !== 0;
+    rows.push({
+      network: null,
+      protocol: PROTOCOLS[protocol] ?? 'ip',
+      state: stateName(protocol, records[at + STATE]! & 0xff, (kind & KIND_TEMPLATE) !== 0),
+      expiresSeconds: Math.ceil(left / TICKS_PER_SECOND),
+      source: end(records, at + CLIENT, client, ports >>> 16),
+      virtual: end(records, at + VIRTUAL, client, ports & 0xffff),
+      destination: end(records, at + DESTINATION, server, kind >>> 16),
+      engine: null,
+    });
+  }
+  return rows;
+}
+
+function end(records: Int32Array, at: number, wide: boolean, port: number): string {
+  if (!wide) return `${ipv4.format(records[at]!)}:${port}`;
+  return `[${ipv6.format(records[at]!, records[at + 1]!, records[at + 2]!, records[at + 3]!)}]:${port}`;
 }
