@@ -6,7 +6,7 @@ import type { Destination } from '../destination.js';
 import { scanning } from './scan.js';
 import { usable } from './scheduler.js';
 
-export function shortestDelay(destinations: readonly Destination[]): Destination | undefined {
+function shortestDelay(destinations: readonly Destination[]): Destination | undefined {
   let least: Destination | undefined;
   let leastActive = 0;
   let leastWeight = 0;
