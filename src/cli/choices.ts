@@ -13,3 +13,11 @@ export type Table = (typeof TABLES)[number];
 
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** Names under which the command, or a link to it, is ipvsadm, and what each puts before its arguments. */
+export const IPVSADM_NAMES: Readonly<Record<string, readonly string[]>> = {
+  ipvsadm: [],
+  'viaduct-ipvsadm': [],
+  'ipvsadm-save': ['-S'],
+  'ipvsadm-restore': ['-R'],
+};

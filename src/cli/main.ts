@@ -1,9 +1,10 @@
 #!/usr/bin/env node
 /** The command `viaduct`: what there is, and which file does it. Each is loaded only when it is asked for. */
 import { readFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { UNDERLAY_DEVICES } from '../dataplane/config/types.js';
-import { LOG_LEVELS, TABLES } from './choices.js';
+import { IPVSADM_NAMES, LOG_LEVELS, TABLES } from './choices.js';
 import { FAILED, Failure, USAGE } from './failure.js';
 
 const SOCKET = [
@@ -76,6 +77,12 @@ program
   .argument('<file>', "configuration, YAML or JSON; '-' for stdin")
   .action(async (file) => finish((await import('./check.js')).check(file)));
 
+// Only for the help: its line goes to it as it is (below).
+program
+  .command('ipvsadm')
+  .description("the virtual server, by ipvsadm's commands and options")
+  .argument('[arguments...]', "as ipvsadm's; -h lists them");
+
 program
   .command('doctor')
   .description('what this host has and lacks, and how to get it')
@@ -98,6 +105,10 @@ program
   .command('version')
   .description('the version of viaduct')
   .action(() => console.log(version()));
+
+async function ipvsadmAs(name: string, words: readonly string[]): Promise<number> {
+  return (await import('./ipvsadm/ipvsadm.js')).ipvsadm(name, words, version());
+}
 
 /** The version in package.json, three folders above dist/src/cli. */
 function version(): string {
@@ -127,4 +138,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(0);
 });
 
-await program.parseAsync();
+const called = basename(process.argv[1] ?? '');
+const [command, ...words] = process.argv.slice(2);
+if (Object.hasOwn(IPVSADM_NAMES, called)) await finish(ipvsadmAs(called, process.argv.slice(2)));
+else if (command === 'ipvsadm') await finish(ipvsadmAs('viaduct ipvsadm', words));
+else await program.parseAsync();

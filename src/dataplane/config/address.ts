@@ -92,6 +92,14 @@ export function defaultMac(
   return octets.map((octet) => octet.toString(16).padStart(2, '0')).join(':');
 }
 
+/** The 32-bit words of a canonical address: one, or four. */
+export function addressWords(address: string): number[] {
+  if (familyOf(address) === 4)
+    return [address.split('.').reduce((word, octet) => word * 256 + Number(octet), 0)];
+  const words = ipv6Words(address);
+  return [0, 2, 4, 6].map((i) => words[i]! * 0x10000 + words[i + 1]!);
+}
+
 /** The eight words of a valid IPv6 address. */
 function ipv6Words(text: string): number[] {
   let hex = text;

@@ -68,7 +68,7 @@ const edits = z.array(
 /** Throws ConfigError, which names each fault and its path. */
 export function parseEdits(written: unknown): Edit[] {
   const result = edits.safeParse(written, { reportInput: true });
-  if (!result.success) throw new ConfigError('the edits', schemaFaults(result.error.issues));
+  if (!result.success) throw new ConfigError('the edits', schemaFaults(result.error.issues, ['edits']));
   return result.data.map((step): Edit => {
     switch (step.do) {
       case 'put-service':
