@@ -28,6 +28,7 @@ const TEST = [
   ['tcpdump', 'tcpdump'],
   ['tshark', 'tshark'],
   ['ethtool', 'ethtool'],
+  ['ipvsadm', 'ipvsadm'],
   ['nginx', 'nginx-light'],
   ['wrk', 'wrk'],
   ['ps', 'procps'],

@@ -265,8 +265,8 @@ const cases: readonly [title: string, services: unknown, fault: string][] = [
   ],
   [
     'too great a weight',
-    D({ weight: 65536 }),
-    'services[0].destinations[0].weight: must be 0..65535, got 65536',
+    D({ weight: 2 ** 31 }),
+    'services[0].destinations[0].weight: must be 0..2147483647, got 2147483648',
   ],
   [
     'mixed families without a tunnel',

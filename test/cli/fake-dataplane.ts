@@ -47,6 +47,7 @@ export class FakeDataplane implements Dataplane {
   watchers = 0;
   refuse = '';
   open: ConnectionRow[] = [];
+  rowsOf = virtualServerRows;
   readonly zeroed: (ServiceKey | null)[] = [];
 
   async start(): Promise<void> {}
@@ -129,7 +130,7 @@ export class FakeDataplane implements Dataplane {
   }
 
   services() {
-    return virtualServerRows(this.applied.at(-1)?.services ?? []);
+    return this.rowsOf(this.applied.at(-1)?.services ?? []);
   }
 
   connections(): ConnectionRow[] {

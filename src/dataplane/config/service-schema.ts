@@ -8,7 +8,8 @@ import { FORWARDS, SCHEDULER_FLAGS, SCHEDULERS, TUNNEL_CHECKSUM_MODES, TUNNELS }
 
 /** As ipvsadm has it: 31 days. */
 export const TIMEOUT_MAX = 86_400 * 31;
-export const WEIGHT_MAX = 65_535;
+/** The kernel's, an int. */
+export const WEIGHT_MAX = 0x7fff_ffff;
 const CONNECTIONS_MAX = 0x7fff_ffff;
 const SLOTS_MAX = 1 << 24;
 const PER_SECOND_MAX = 1_000_000_000;
