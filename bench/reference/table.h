@@ -34,6 +34,12 @@ void insert(int32_t k0, int32_t k1, int32_t value);
 
 // -- the flow's hash
 
+/// Words as they lie in memory, as in TypeScript.
+static inline uint32_t native32(const uint8_t *p) {
+  uint32_t word;
+  memcpy(&word, p, 4);
+  return word;
+}
 static inline uint32_t mix(uint32_t state, uint32_t word) {
   uint32_t product = (state ^ word) * 0x9e3779b1u;
   return product ^ product >> 15;
@@ -45,7 +51,7 @@ static inline uint32_t finish(uint32_t state) {
 }
 
 static inline uint32_t hash_macs(const uint8_t *frame) {
-  return finish(mix(mix(mix(0x2545f491, load32(frame)), load32(frame + 4)), load32(frame + 8)));
+  return finish(mix(mix(mix(0x2545f491, native32(frame)), native32(frame + 4)), native32(frame + 8)));
 }
 
 static inline uint32_t hash_flow(const uint8_t *frame, uint32_t length) {
@@ -58,10 +64,10 @@ static inline uint32_t hash_flow(const uint8_t *frame, uint32_t length) {
     return hash_macs(frame); // IPv6 is not part of these loops
   const uint8_t *header = frame + ip;
   uint32_t protocol = header[9];
-  uint32_t state = mix(mix(0x2545f491 ^ protocol, load32(header + 12)), load32(header + 16));
+  uint32_t state = mix(mix(0x2545f491 ^ protocol, native32(header + 12)), native32(header + 16));
   if ((load16(header + 6) & 0x3fff) == 0 && (protocol == 6 || protocol == 17 || protocol == 132)) {
     uint32_t upper = ip + (header[0] & 15) * 4;
-    if (upper + 4 <= length) state = mix(state, load32(frame + upper));
+    if (upper + 4 <= length) state = mix(state, native32(frame + upper));
   }
   return finish(state);
 }

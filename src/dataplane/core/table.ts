@@ -15,7 +15,8 @@ const LOCK = 0;
 const COUNT = 1;
 /** In a cache line of its own: new entries don't touch it. */
 const VERSION = 16;
-const HEADER_WORDS = 32;
+/** Words before the first entry. */
+export const HEADER_WORDS = 32;
 
 const EMPTY = 0;
 const CHANGING = -1;
@@ -40,9 +41,10 @@ export class Table {
   readonly words: Int32Array;
   readonly keyWords: 2 | 5;
   readonly stride: 4 | 8;
-  readonly #mask: number;
-  /** Word index of the second words of 2-word keys. */
-  readonly #seconds: number;
+  /** Cells − 1. */
+  readonly mask: number;
+  /** Word index of the second words of 2-word keys, one a cell. */
+  readonly secondsAt: number;
 
   /** Shared memory for at least `entries` entries at a load of one half. */
   static allocate(entries: number, keyWords: 2 | 5): TableMemory {
@@ -61,8 +63,8 @@ export class Table {
     this.keyWords = keyWords;
     this.stride = stride;
     const cells = (this.words.length - HEADER_WORDS) / cellWords(keyWords);
-    this.#mask = cells - 1;
-    this.#seconds = HEADER_WORDS + cells * stride;
+    this.mask = cells - 1;
+    this.secondsAt = HEADER_WORDS + cells * stride;
     this.capacity = cells / 2;
   }
 
@@ -95,7 +97,7 @@ export class Table {
   /** The same for 2-word keys, without the second word: the look-up of the packet path. */
   find2(k0: number, k1: number): number {
     const { words } = this;
-    const mask = this.#mask;
+    const mask = this.mask;
     const mixed = hash2(k0, k1);
     let at = HEADER_WORDS + ((mixed & mask) << 2);
     let first = words[at]!;
@@ -140,7 +142,7 @@ export class Table {
 
   #locate(k0: number, k1: number, k2: number, k3: number, k4: number): number {
     const { words, stride } = this;
-    const mask = this.#mask;
+    const mask = this.mask;
     let cell = hash(k0, k1, k2, k3, k4) & mask;
     for (let probes = 0; probes <= mask; probes++) {
       const at = HEADER_WORDS + cell * stride;
@@ -174,7 +176,7 @@ export class Table {
   }
 
   #secondAt(at: number): number {
-    return this.keyWords === 5 ? at + 6 : this.#seconds + ((at - HEADER_WORDS) >> 2);
+    return this.keyWords === 5 ? at + 6 : this.secondsAt + ((at - HEADER_WORDS) >> 2);
   }
 
   /** Takes the writer's lock if nobody has it. */
@@ -215,10 +217,10 @@ export class Table {
       return true;
     }
     if (words[COUNT]! >= this.capacity) return false;
-    let cell = hash(k0, key[1]!, key[2] ?? 0, key[3] ?? 0, key[4] ?? 0) & this.#mask;
+    let cell = hash(k0, key[1]!, key[2] ?? 0, key[3] ?? 0, key[4] ?? 0) & this.mask;
     let at = HEADER_WORDS + cell * stride;
     while (words[at] !== EMPTY) {
-      cell = (cell + 1) & this.#mask;
+      cell = (cell + 1) & this.mask;
       at = HEADER_WORDS + cell * stride;
     }
     this.#fill(at, key, value, second);
@@ -248,7 +250,7 @@ export class Table {
   /** Under the lock: removes the entry at a word index, and moves up what would be cut off from its place (Knuth 6.4, R). */
   removeAt(at: number): void {
     const { words, stride } = this;
-    const mask = this.#mask;
+    const mask = this.mask;
     words[COUNT]!--;
     this.#beginChange();
     let hole = at;
@@ -273,7 +275,7 @@ export class Table {
 
   /** Word index of each entry, in no order. */
   *entries(): Generator<number> {
-    const end = HEADER_WORDS + (this.#mask + 1) * this.stride;
+    const end = HEADER_WORDS + (this.mask + 1) * this.stride;
     for (let at = HEADER_WORDS; at < end; at += this.stride) {
       const first = this.words[at]!;
       if (first !== EMPTY && first !== CHANGING) yield at;
@@ -289,7 +291,7 @@ export class Table {
     const { words } = this;
     const wide = this.keyWords === 5;
     const [k2, k3, k4] = wide ? [words[at + 2]!, words[at + 3]!, words[at + 4]!] : [0, 0, 0];
-    return hash(words[at]!, words[at + 1]!, k2, k3, k4) & this.#mask;
+    return hash(words[at]!, words[at + 1]!, k2, k3, k4) & this.mask;
   }
 
   /** Odd, and another number than before, even if a writer died in the midst of a change. */
@@ -317,7 +319,8 @@ function hash(k0: number, k1: number, k2: number, k3: number, k4: number): numbe
   return h ^ (h >>> 13);
 }
 
-function hash2(k0: number, k1: number): number {
+/** Of a 2-word key: the cell where its entry begins to look for a place, after the mask. */
+export function hash2(k0: number, k1: number): number {
   let h = Math.imul(k0 ^ Math.imul(k1, 0x9e3779b1), 0x85ebca6b);
   h ^= h >>> 15;
   h = Math.imul(h, 0x2c1b3c6d);

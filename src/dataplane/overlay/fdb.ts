@@ -2,14 +2,15 @@
  * The forwarding database: (network, MAC) → a local port or a VTEP. Control writes static entries; engines
  * learn the others, which age. A learned entry never replaces a static one.
  *
- * Key: network << 16 | upper 16 bits of the MAC, lower 32 bits. Value: the target, then the second at which a
- * learned entry was last seen.
+ * Key: network << 16 | the MAC's first two bytes, its other four, both as they lie in memory (wire/order.ts).
+ * Value: the target, then the second at which a learned entry was last seen.
  */
 import { NOT_FOUND, Table, type TableMemory } from '../core/table.js';
+import { swap16, swap32 } from '../wire/order.js';
 
-const STATIC = 1 << 30;
-const LOCAL = 1 << 29;
-const INDEX = (1 << 24) - 1;
+export const STATIC = 1 << 30;
+export const LOCAL = 1 << 29;
+export const INDEX = (1 << 24) - 1;
 
 export const NOWHERE = NOT_FOUND;
 
@@ -42,7 +43,7 @@ export class Fdb {
 
   /** The target, or NOWHERE. */
   find(network: number, macHigh: number, macLow: number): number {
-    return this.table.find2((network << 16) | macHigh, macLow);
+    return this.table.find2((network << 16) | swap16(macHigh), swap32(macLow));
   }
 
   /** Control's entry. False when the table is full. */
@@ -60,8 +61,9 @@ export class Fdb {
    */
   learn(network: number, macHigh: number, macLow: number, target: number, nowSeconds: number): boolean {
     const { table } = this;
-    const k0 = (network << 16) | macHigh;
-    const at = table.locate(k0, macLow);
+    const k0 = (network << 16) | swap16(macHigh);
+    const k1 = swap32(macLow);
+    const at = table.locate(k0, k1);
     if (at >= 0) {
       const known = table.valueAt(at);
       if ((known & STATIC) !== 0) return false;
@@ -72,7 +74,7 @@ export class Fdb {
     }
     if (!table.tryLock()) return false;
     // Control may have come first with an entry of its own.
-    const now = table.locate(k0, macLow);
+    const now = table.locate(k0, k1);
     const free = now < 0 || (table.valueAt(now) & STATIC) === 0;
     const learned = free && table.set(this.#at(network, macHigh, macLow), target, nowSeconds);
     table.unlock();
@@ -116,16 +118,16 @@ export class Fdb {
     const { words } = this.table;
     return {
       network: words[at]! >>> 16,
-      macHigh: words[at]! & 0xffff,
-      macLow: words[at + 1]!,
+      macHigh: swap16(words[at]!),
+      macLow: swap32(words[at + 1]!),
       target: this.table.valueAt(at),
       seenSeconds: this.table.secondAt(at),
     };
   }
 
   #at(network: number, macHigh: number, macLow: number): Int32Array {
-    this.#key[0] = (network << 16) | macHigh;
-    this.#key[1] = macLow;
+    this.#key[0] = (network << 16) | swap16(macHigh);
+    this.#key[1] = swap32(macLow);
     return this.#key;
   }
 }
