@@ -1,4 +1,8 @@
-/** A case of the micro and path benches: TypeScript by `benchmark`, and the C reference beside it. */
+/**
+ * A case of the micro and path benches: TypeScript by `benchmark`, and the C reference beside it. Each case runs on a thread of
+ * its own (case-thread.ts), as each engine does: V8 treats what there is one of on a thread as constant.
+ */
+import { Worker } from 'node:worker_threads';
 import Benchmark from 'benchmark';
 import { run } from '../../src/cli/lab/lab.js';
 import { reference } from '../reference/tools.js';
@@ -8,8 +12,8 @@ export interface Case {
   name: string;
   /** what one unit is: 'packet', 'lookup', … */
   unit: string;
-  /** one pass over a batch; `units` of them */
-  pass: () => void;
+  /** makes what is measured: one pass over a batch, of so many `units` */
+  prepare: () => () => void;
   units: number;
   /** arguments of bench/reference/loop, where it does the same work */
   reference?: readonly [name: string, n: number];
@@ -39,17 +43,32 @@ async function runReference([name, n]: readonly [string, number], seconds: numbe
 }
 
 /** Millions of units a second, the median of benchmark's samples, so that an interruption doesn't count. */
-function runPass({ name, pass, units }: Case, seconds: number): number {
-  const bench = new Benchmark(name, pass, { maxTime: seconds, minSamples: 10 });
+export function runPass({ name, prepare, units }: Case, seconds: number): number {
+  const bench = new Benchmark(name, prepare(), { maxTime: seconds, minSamples: 10 });
   bench.run();
   if (bench.error !== undefined) throw bench.error;
   return units / median(bench.stats.sample) / 1e6;
 }
 
+/** Which case it is: the index of its maker in the list of `bench`, and its own in what that makes. */
+export interface Place {
+  bench: 'micro' | 'path';
+  maker: number;
+  index: number;
+}
+
+function runApart(place: Place, seconds: number): Promise<number> {
+  const worker = new Worker(new URL('./case-thread.js', import.meta.url), { workerData: { place, seconds } });
+  return new Promise((resolve, reject) => {
+    worker.once('message', resolve);
+    worker.once('error', reject);
+  });
+}
+
 /** C before and after, TypeScript between: what else goes on in the machine meets both. */
-export async function measure(each: Case, seconds: number): Promise<Rate> {
+export async function measure(each: Case, place: Place, seconds: number): Promise<Rate> {
   const before = each.reference && (await runReference(each.reference, seconds / 2));
-  const mpps = runPass(each, seconds);
+  const mpps = await runApart(place, seconds);
   const rate: Rate = { name: each.name, unit: each.unit, mpps, nanoseconds: 1000 / mpps };
   if (each.reference === undefined || before === undefined) return rate;
   const c = (before + (await runReference(each.reference, seconds / 2))) / 2;

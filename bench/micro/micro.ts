@@ -1,7 +1,7 @@
 /** `npm run bench -- micro`: single stages over a batch in memory, each beside the same loop in C. */
 import type { Options } from '../options.js';
 import { format, table } from '../statistics.js';
-import { type Case, FAR_GOAL, FIRST_GOAL, measure, type Rate } from './case.js';
+import { type Case, FAR_GOAL, FIRST_GOAL, measure, type Place, type Rate } from './case.js';
 import { checksumCases } from './checksum.js';
 import { decapCases } from './decap.js';
 import { encapCases } from './encap.js';
@@ -11,7 +11,7 @@ import { scheduleCases } from './schedule.js';
 import { splitCases } from './split.js';
 import { tableCases } from './table.js';
 
-const CASES: readonly (() => Case[])[] = [
+export const MICRO_CASES: readonly (() => Case[])[] = [
   tableCases,
   hashCases,
   checksumCases,
@@ -36,17 +36,18 @@ export function rateTable(rates: readonly Rate[]): string {
 }
 
 export async function measureAll(
+  bench: Place['bench'],
   makers: readonly (() => Case[])[],
   options: Options,
 ): Promise<{ text: string; json: Rate[]; failed: boolean }> {
   const rates: Rate[] = [];
   const notes: string[] = [];
-  for (const make of makers) {
+  for (const [maker, make] of makers.entries()) {
     try {
-      for (const each of make()) {
+      for (const [index, each] of make().entries()) {
         if (options.only.length > 0 && !options.only.some((name) => each.name.startsWith(name))) continue;
         options.say(each.name);
-        rates.push(await measure(each, options.quick ? 0.3 : 1));
+        rates.push(await measure(each, { bench, maker, index }, options.quick ? 0.3 : 1));
       }
     } catch (error) {
       notes.push(`- skipped: ${make.name}: ${(error as Error).message}`);
@@ -55,4 +56,4 @@ export async function measureAll(
   return { text: [rateTable(rates), ...notes].join('\n'), json: rates, failed: notes.length > 0 };
 }
 
-export const benchMicro = (options: Options) => measureAll(CASES, options);
+export const benchMicro = (options: Options) => measureAll('micro', MICRO_CASES, options);

@@ -22,7 +22,7 @@ export function natCases(): Case[] {
   return [
     {
       ...{ name: 'virtual server: read', unit: 'packet', units: BATCH },
-      pass: () => {
+      prepare: () => () => {
         let ports = 0;
         for (let i = 0; i < BATCH; i++) {
           read(packets[i]!);
@@ -33,7 +33,7 @@ export function natCases(): Case[] {
     },
     {
       ...{ name: 'virtual server: read, rewrite the destination', unit: 'packet', units: BATCH },
-      pass: () => {
+      prepare: () => () => {
         there = !there;
         const address = there ? SERVER : VIRTUAL;
         const port = there ? 8080 : 7000;

@@ -8,6 +8,7 @@ import { Pool } from '../../src/dataplane/core/pool.js';
 import { Vteps } from '../../src/dataplane/core/vteps.js';
 import { Engine } from '../../src/dataplane/engine.js';
 import type { Device, Underlay } from '../../src/dataplane/io/device.js';
+import { OuterPasses } from '../../src/dataplane/io/express/passes.js';
 import * as outer from '../../src/dataplane/io/outer.js';
 import { Fdb, localTarget, remoteTarget } from '../../src/dataplane/overlay/fdb.js';
 import { Neighbours } from '../../src/dataplane/overlay/neighbour.js';
@@ -68,46 +69,40 @@ class Wire implements Underlay {
   swallowed = 0;
   #next = 0;
   readonly #pool: Pool;
-  readonly #vteps: Vteps;
+  readonly #passes: OuterPasses;
   readonly #networks: number;
 
   constructor(pool: Pool, vteps: Vteps, networks: number) {
     this.#pool = pool;
-    this.#vteps = vteps;
+    this.#passes = new OuterPasses(pool, vteps);
     this.#networks = networks;
   }
 
   receive(into: Batch): void {
     const pool = this.#pool;
+    const { arriving } = this.#passes;
     for (let i = 0; i < BATCH; i++) {
       const packet = pool.take();
       pool.offset[packet]! -= OUTER;
       pool.length[packet] = OUTER + FRAME_BYTES;
       vxlan.write(pool.bytes, pool.offset[packet]! + outer.OUTER_IPV4, VNI + this.#next);
       this.#next = this.#next + 1 < this.#networks ? this.#next + 1 : 0;
-      if (outer.strip(pool, packet, HERE_ENDS) === 0) into.push(packet);
-      else pool.free(packet);
+      arriving.push(packet);
     }
+    const whole = this.#passes.strip(0, HERE_ENDS);
+    for (let i = 0; i < arriving.count; i++) {
+      if (i < whole) into.push(arriving.packets[i]!);
+      else pool.free(arriving.packets[i]!);
+    }
+    arriving.count = 0;
   }
 
   transmit(batch: Batch): void {
     const pool = this.#pool;
-    const vteps = this.#vteps;
-    for (let i = 0; i < batch.count; i++) {
-      const packet = batch.packets[i]!;
-      const vtep = pool.vtep[packet]!;
-      const port = 49_152 + (pool.flow[packet]! & 0x3fff);
-      outer.write(
-        pool,
-        packet,
-        vteps.rows,
-        vteps.outerAt(vtep),
-        vteps.family(vtep),
-        port,
-        pool.length[packet]!,
-      );
-    }
-    this.swallowed += batch.count;
+    const { leaving } = this.#passes;
+    for (let i = 0; i < batch.count; i++) leaving.push(batch.packets[i]!);
+    this.swallowed += this.#passes.write(0, 1);
+    leaving.count = 0;
     batch.release(pool);
   }
 

@@ -8,6 +8,7 @@ import { Counters } from './core/counters.js';
 import { Vteps } from './core/vteps.js';
 import { RingTracer } from './core/watch/ring-tracer.js';
 import { Engine } from './engine.js';
+import { OuterPasses } from './io/express/passes.js';
 import { nativePool, need } from './io/native.js';
 import { Bundler } from './io/offload/bundle.js';
 import { Coalescer } from './io/offload/coalesce.js';
@@ -52,6 +53,7 @@ class EngineThread {
   readonly #segmenter: Segmenter;
   readonly #coalescer: Coalescer;
   readonly #bundler: Bundler;
+  readonly #passes: OuterPasses;
   readonly #taps = new Map<number, Tap>();
   readonly #orders: MessagePort;
   /** device and errno of refusals that control has been told */
@@ -94,6 +96,7 @@ class EngineThread {
     this.#segmenter = new Segmenter(this.#engine.path, this.#native);
     this.#coalescer = new Coalescer(this.#engine.path, this.#native);
     this.#bundler = new Bundler(this.#engine.path);
+    this.#passes = new OuterPasses(pool, this.#vteps);
     this.#addon.epollAdd(this.#epoll, birth.wake, WAKE);
   }
 
@@ -278,6 +281,7 @@ class EngineThread {
       ...common,
       ...spec.tunnel,
       udp,
+      passes: this.#passes,
       onError: (errno, vtep) => this.#refused('tunnel', vtep, errno),
     });
     this.#addon.epollAdd(this.#epoll, spec.tunnel.fd, TUNNEL);

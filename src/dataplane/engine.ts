@@ -1,8 +1,8 @@
 /**
  * The walk of a packet, written as code; nothing else knows both devices and features.
  *
- *     out  tap.receive → bridge.forward → encap → underlay.transmit
- *     in   underlay.receive → decap → bridge.deliver → tap.transmit
+ *     out  tap.receive → outbound.forward → underlay.transmit        (express, or bridge.forward → encap)
+ *     in   underlay.receive → inbound.deliver → tap.transmit         (express, or decap → bridge.deliver)
  *     VIP  host's TUN → ingress.direct → host's TUN
  *
  * An engine runs on one thread and owns its pool. It reads the clock, and nothing below it does.
@@ -24,11 +24,11 @@ import { Services } from './ipvs/service.js';
 import { Timeouts } from './ipvs/states.js';
 import { Answerer } from './overlay/answer.js';
 import { Bridge } from './overlay/bridge.js';
-import { Decap } from './overlay/decap.js';
-import { encap } from './overlay/encap.js';
 import type { Fdb } from './overlay/fdb.js';
+import { Inbound } from './overlay/inbound.js';
 import type { Neighbours } from './overlay/neighbour.js';
 import { Networks } from './overlay/network.js';
+import { Outbound } from './overlay/outbound.js';
 
 export interface EngineParts {
   pool: Pool;
@@ -37,6 +37,8 @@ export interface EngineParts {
   neighbours: Neighbours;
   vteps: Vteps;
   tracer?: Tracer;
+  /** whether most packets take the express path: yes, but for an engine that isn't the only one on its thread */
+  express?: boolean;
   /** shared memory of the virtual server; without it there is none */
   virtualServer?: VirtualServerMemory;
   /** milliseconds, monotonic, the same on every engine */
@@ -65,7 +67,8 @@ export class Engine {
   readonly networks = new Networks();
   readonly virtualServer: VirtualServer | undefined;
   readonly #bridge: Bridge;
-  readonly #decap: Decap;
+  readonly #outbound: Outbound;
+  readonly #inbound: Inbound;
   readonly #clock: () => number;
   readonly #devices: (Device | undefined)[] = [];
   /** Frames on their way to each port, and the ports that have some. */
@@ -76,7 +79,6 @@ export class Engine {
   #hostPort = -1;
 
   readonly #received: Batch;
-  readonly #frames: Batch;
   readonly #local: Batch;
   readonly #remote: Batch;
 
@@ -86,11 +88,19 @@ export class Engine {
     this.virtualServer = virtualServer && makeVirtualServer(this.path, virtualServer);
     this.#clock = clock;
     this.#bridge = new Bridge(this.path, this.networks, fdb, vteps, new Answerer(this.path, neighbours));
-    this.#decap = new Decap(this.path, this.networks, vteps);
     this.#received = new Batch(pool.packets);
-    this.#frames = new Batch(pool.packets);
     this.#local = new Batch(pool.packets);
     this.#remote = new Batch(pool.packets);
+    const way = {
+      path: this.path,
+      networks: this.networks,
+      fdb,
+      vteps,
+      bridge: this.#bridge,
+      express: parts.express ?? true,
+    };
+    this.#outbound = new Outbound(way, this.#received, this.#local, this.#remote);
+    this.#inbound = new Inbound(way, this.#received, this.#local);
   }
 
   /** The port's frames come from and go to `device` from now on. */
@@ -159,7 +169,7 @@ export class Engine {
       return count;
     }
     do {
-      this.#bridge.forward(received, this.#local, this.#remote);
+      this.#outbound.forward(port);
       if (this.#remote.count > 0) this.#sendRemote();
       if (this.#local.count > 0) this.#sendLocal();
     } while (received.count > 0);
@@ -173,11 +183,10 @@ export class Engine {
     const { count } = received;
     if (count === 0) return 0;
     this.path.counters.add('rxPackets', received.count);
-    this.#decap.decap(received, this.#frames);
-    do {
-      this.#bridge.deliver(this.#frames, this.#local);
+    for (let done = false; !done; ) {
+      done = this.#inbound.deliver();
       if (this.#local.count > 0) this.#sendLocal();
-    } while (this.#frames.count > 0);
+    }
     return count;
   }
 
@@ -199,7 +208,6 @@ export class Engine {
 
   #sendRemote(): void {
     const remote = this.#remote;
-    encap(this.path, this.networks, remote);
     this.path.counters.add('txPackets', remote.count);
     if (this.#underlay !== undefined) this.#underlay.transmit(remote);
     else this.#dropAll(remote, drop['device-closed']);

@@ -56,6 +56,7 @@ export function warmUp(): void {
     fdb,
     neighbours,
     vteps,
+    express: false,
     clock: () => performance.now(),
   });
   const mtu = 1500;

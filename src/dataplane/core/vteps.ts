@@ -10,11 +10,12 @@ export const ADDRESS_BYTES = 32;
 /** Bytes of the outer Ethernet, IP and UDP headers that a row keeps ready. */
 export const OUTER_BYTES = 64;
 
-const ROW_WORDS = 24;
+/** A row, for those who read it word by word (the express paths). */
+export const ROW_WORDS = 24;
 const STATE = 0;
-const FAMILY = 1;
-const PATH_MTU = 2;
-const OUTER = 8; // 16 words: the outer header
+export const FAMILY = 1;
+export const PATH_MTU = 2;
+export const OUTER = 8; // 16 words: the outer header
 
 /** Bits of a row's state. */
 const USED = 1;

@@ -25,6 +25,7 @@ import * as udp from '../wire/udp.js';
 import * as vxlan from '../wire/vxlan.js';
 import type { Underlay } from './device.js';
 import { EBADFD, EINVAL } from './errno.js';
+import type { OuterPasses } from './express/passes.js';
 import type { NativePool, PacketCalls } from './native.js';
 import { type Bundler, MAX_BYTES, MAX_SEGMENTS } from './offload/bundle.js';
 import { finishChecksum } from './offload/finish-checksum.js';
@@ -60,7 +61,9 @@ export class TunnelUnderlay implements Underlay {
   readonly #portStep: number;
   readonly #maxBatch: number;
   readonly #onError: (errno: number, vtep: number) => void;
+  readonly #passes: OuterPasses | undefined;
   readonly #ready: Batch;
+  readonly #arrived: Batch;
   readonly #bySocket: Batch;
   #want: number;
 
@@ -78,6 +81,8 @@ export class TunnelUnderlay implements Underlay {
     /** how many source ports flows are spread over (see UnderlaySpec) */
     sourcePorts: number;
     batch: number;
+    /** without them every packet goes the general way */
+    passes?: OuterPasses;
     onError: (errno: number, vtep: number) => void;
   }) {
     this.fd = options.fd;
@@ -95,7 +100,9 @@ export class TunnelUnderlay implements Underlay {
     this.#maxBatch = options.batch;
     this.#want = options.batch;
     this.#onError = options.onError;
-    this.#ready = new Batch(options.path.pool.packets);
+    this.#passes = options.passes;
+    this.#ready = options.passes?.leaving ?? new Batch(options.path.pool.packets);
+    this.#arrived = options.passes?.arriving ?? new Batch(options.path.pool.packets);
     this.#bySocket = new Batch(options.path.pool.packets);
   }
 
@@ -118,14 +125,20 @@ export class TunnelUnderlay implements Underlay {
       ready,
     );
     if (this.#native.status[1] !== 0) this.failedErrno = this.#native.status[1]!;
+    const arrived = this.#arrived;
     let bytes = 0;
     for (let i = 0; i < count; i++) {
       const packet = list[i]!;
       bytes += pool.length[packet]!;
-      if (!virtio.readTunnelHeader(pool, packet)) {
-        path.drop(packet, drop['inner-malformed']);
-        continue;
-      }
+      if (virtio.readTunnelHeader(pool, packet)) arrived.push(packet);
+      else path.drop(packet, drop['inner-malformed']);
+    }
+    const { packets } = arrived;
+    for (let i = 0; i < arrived.count; i++) {
+      const done = this.#passes === undefined ? i : this.#passes.strip(i, this.#here);
+      for (; i < done; i++) into.push(packets[i]!);
+      if (i === arrived.count) break;
+      const packet = packets[i]!;
       // A bundle is segmented at its outer UDP header, a super-packet at the inner one.
       const glued =
         (pool.offload[packet]! & SEGMENT_UDP) !== 0 &&
@@ -137,6 +150,7 @@ export class TunnelUnderlay implements Underlay {
         unglue(path, packet, into);
       } else into.push(packet);
     }
+    arrived.count = 0;
     this.#posted.consume(count);
     if (count > 0) {
       this.#want = nextReceive(count, bytes, this.#maxBatch);
@@ -170,7 +184,14 @@ export class TunnelUnderlay implements Underlay {
 
     // 3. Outer headers, on the first of each bundle.
     const { packets, count } = ready;
-    for (let i = 0; i < count; i += Math.max(1, pool.bundle[packets[i]!]!)) this.#writeOuter(packets, i);
+    for (let i = 0; i < count; ) {
+      const done = this.#passes === undefined ? i : this.#passes.write(i, this.#portStep);
+      for (; i < done; i++)
+        virtio.writeTunnelHeader(pool, packets[i]!, outer.OUTER_IPV4 + vxlan.HEADER, false);
+      if (i === count) break;
+      this.#writeOuter(packets, i);
+      i += Math.max(1, pool.bundle[packets[i]!]!);
+    }
 
     // 4. Out.
     for (let from = 0; from < count; ) {

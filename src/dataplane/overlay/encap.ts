@@ -11,11 +11,11 @@ import * as flow from '../wire/flow.js';
 import * as vxlan from '../wire/vxlan.js';
 import type { Networks } from './network.js';
 
-/** Every packet of `frames` stays in it, and begins at its VXLAN header afterwards. */
-export function encap(path: Path, networks: Networks, frames: Batch): void {
+/** Every packet of `frames`, from index `from` on, stays in it, and begins at its VXLAN header afterwards. */
+export function encap(path: Path, networks: Networks, frames: Batch, from = 0): void {
   const { pool } = path;
   const { offset, length } = pool;
-  for (let i = 0; i < frames.count; i++) {
+  for (let i = from; i < frames.count; i++) {
     const packet = frames.packets[i]!;
     // 1. What the outer headers need of the frame: the flow, for the source port, and the ECN field.
     const at = offset[packet]!;

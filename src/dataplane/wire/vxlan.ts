@@ -54,6 +54,10 @@ export function write(bytes: Uint8Array, at: number, vni: number): void {
   bytes[at + 7] = 0;
 }
 
+/** The header's first word, with a group policy id, or with -1 without one. */
+export const firstWord = (policy: number): number =>
+  policy < 0 ? FLAG_I << 24 : ((FLAG_G | FLAG_I) << 24) | policy;
+
 /** The same through a DataView. */
 export function writeTo(view: DataView, at: number, vni: number): void {
   view.setInt32(at, FLAG_I << 24);
