@@ -32,7 +32,7 @@ export type Edit =
   | { readonly do: 'flush'; readonly network: string | null }
   /**
    * What follows is the whole state, of one network or of all ('*'): what isn't in it goes. Services and destinations
-   * that are in it keep what a rule can't say.
+   * that are in it keep what a rule can't say. Of all: daemons too; timeouts stay until they are set.
    */
   | { readonly do: 'replace'; readonly network: string | null }
   /** counts; of one service, or of all where `listen` is null */

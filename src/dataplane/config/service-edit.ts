@@ -106,6 +106,7 @@ class Editor {
         break;
       case 'replace':
         this.#replaced = this.#take(step.network);
+        if (step.network === EVERYWHERE) this.#setDaemon({ master: null, backup: null });
         break;
       case 'zero':
         if (step.listen !== null) this.#draft({ ...step, listen: step.listen }, 'No such service', at);
