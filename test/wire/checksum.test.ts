@@ -22,11 +22,18 @@ test('sums are those of the slow model, for every length, place and initial valu
     const expected = slowSum([initial >>> 8, initial & 255, ...content]);
     t.is(checksum.sum(guard(bytes, [[at, end]]), at, length, initial), expected, `${length} bytes`);
     t.is(checksum.sum(content, 0, length, initial), expected);
+    // Nothing outside may count: all around is filler.
+    const view = new DataView(bytes.buffer, bytes.byteOffset);
+    t.is(checksum.sumWords(view, at, length), slowSum(content), `${length} bytes, by words`);
   }
 });
 
 test('64 KB of the largest words do not overflow', (t) => {
   t.is(checksum.sum(new Uint8Array(65_536).fill(0xff), 0, 65_536, 0xffff), 0xffff);
+  for (const length of [65_535, 65_536, 1 << 20]) {
+    const bytes = new Uint8Array(length).fill(0xff);
+    t.is(checksum.sumWords(new DataView(bytes.buffer), 0, length), slowSum(bytes));
+  }
   t.is(
     checksum.sum(new Uint8Array(65_535).fill(0xff), 0, 65_535),
     slowSum(new Uint8Array(65_535).fill(0xff)),

@@ -51,7 +51,7 @@ export class Fragmenter {
         return true;
       }
       const start = pool.offset[packet]! + pool.checksumStart[packet]!;
-      complete(pool, packet, checksums.sum(pool.bytes, start, covered));
+      complete(pool, packet, checksums.sumWords(pool.view, start, covered));
     }
     if (this.#pieces(packet, pool.offset[packet]!, ip, largest, out)) pool.free(packet);
     else path.drop(packet, drop['no-packet']);
@@ -84,7 +84,7 @@ export class Fragmenter {
       const part = Math.min(segment, end - from);
       bytes.copyWithin(to, at, at + headerLength);
       bytes.copyWithin(to + headerLength, from, from + part);
-      headers.finish(to, i, part, checksums.sum(bytes, to + headerLength, part));
+      headers.finish(to, i, part, checksums.sumWords(pool.view, to + headerLength, part));
       if (!this.#pieces(packet, to, to + ip - at, largest, out)) lost++;
     }
     path.counters.add('segmented');
