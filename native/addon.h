@@ -116,7 +116,7 @@ void pool_release(napi_env env, struct pool *pool);
   X(allocate) X(attach) X(detach)                                                                         \
   X(openTap) X(setTapOffloads) X(openUdp) X(close)                                                        \
   X(tapReceive) X(tapTransmit) X(udpReceive) X(udpTransmit)                                               \
-  X(sums) X(copySegments)                                                                                 \
+  X(sums) X(copySegments) X(joinSegments)                                                                                 \
   X(epollCreate) X(epollAdd) X(epollDelete) X(wait) X(eventCreate) X(eventSignal) X(eventClear)           \
   X(netlink) X(netlinkSubscribe) X(netlinkRead)                                                           \
   X(bpfLoad) X(bpfAttach) X(ethtool)

@@ -104,3 +104,28 @@ napi_value call_copySegments(napi_env env, napi_callback_info info) {
   }
   return number(env, (double)count);
 }
+
+napi_value call_joinSegments(napi_env env, napi_callback_info info) {
+  napi_value argv[5];
+  int32_t at, header, segment, length;
+  struct addon *addon = arguments(env, info, 5, argv);
+  if (addon == NULL) return NULL;
+  struct pool *pool = pool_argument(env, addon, argv[0]);
+  if (pool == NULL || !int_argument(env, argv[1], "at", &at) ||
+      !int_argument(env, argv[2], "headerLength", &header) || !int_argument(env, argv[3], "segment", &segment) ||
+      !int_argument(env, argv[4], "length", &length)) {
+    return NULL;
+  }
+  pool->status[1] = EFAULT;
+  if (header < 0 || segment <= header || !in_slab(pool, at, length)) return NULL;
+  pool->status[1] = 0;
+  uint8_t *start = pool->slab + at;
+  int64_t to = segment;
+  for (int64_t from = segment; from + header < length; from += segment) {
+    int64_t rest = length - from;
+    int64_t part = (rest < segment ? rest : segment) - header;
+    memmove(start + to, start + from + header, (size_t)part);
+    to += part;
+  }
+  return NULL;
+}

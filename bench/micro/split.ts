@@ -6,10 +6,12 @@ import { CHECKSUM_UNFINISHED, CHECKSUM_VERIFIED, Pool, SEGMENT_TCP4 } from '../.
 import { addon, type NativePool, nativePool } from '../../src/dataplane/io/native.js';
 import { Bundler } from '../../src/dataplane/io/offload/bundle.js';
 import { Coalescer } from '../../src/dataplane/io/offload/coalesce.js';
+import { Joiner } from '../../src/dataplane/io/offload/join.js';
 import { Segmenter } from '../../src/dataplane/io/offload/segment.js';
 import * as checksum from '../../src/dataplane/wire/checksum.js';
 import * as ethernet from '../../src/dataplane/wire/ethernet.js';
 import * as ipv4 from '../../src/dataplane/wire/ipv4.js';
+import * as vxlan from '../../src/dataplane/wire/vxlan.js';
 import type { Case } from './case.js';
 import { expect, FRAME_BYTES, writeFrame } from './stage.js';
 
@@ -113,6 +115,51 @@ function coalesceCase(verified: boolean): Case {
   };
 }
 
+/** What the sockets of the other end get: 43 segments glued, which become one packet each and are coalesced, or are joined. */
+function gluedCase(joined: boolean): Case {
+  const { path, pool, native } = ground();
+  const made = new Batch(pool.packets);
+  const segments = 43;
+  const from = takeSuper(pool, superHeaders());
+  const start = pool.offset[from]!;
+  pool.bytes.fill(0, start - vxlan.HEADER, start);
+  pool.offset[from] = start - vxlan.HEADER;
+  pool.length[from]! += vxlan.HEADER;
+  pool.checksumStart[from]! += vxlan.HEADER;
+  pool.headerLength[from]! += vxlan.HEADER;
+  new Segmenter(path, native).glue(from, made, vxlan.HEADER);
+  const packet = made.packets[0]!;
+  const at = pool.offset[packet]!;
+  const size = pool.segment[packet]!;
+  const bytes = pool.bytes.slice(at, at + segments * size);
+  const all = { tcp4: true, tcp6: true, udp: true };
+  const joiner = new Joiner(path, native);
+  if (joined) joiner.joins = all;
+  const coalescer = new Coalescer(path, native);
+  const batch = new Batch(pool.packets);
+  const pass = () => {
+    for (let i = 1; i < batch.count; i++) pool.free(batch.packets[i]!);
+    batch.count = 0;
+    pool.bytes.set(bytes, at);
+    pool.offset[packet] = at;
+    pool.length[packet] = bytes.length;
+    pool.segment[packet] = size;
+    pool.offload[packet] = 0;
+    pool.bundle[packet] = 0;
+    joiner.unglue(packet, batch);
+    for (let i = 0; i < batch.count; i++) {
+      pool.offset[batch.packets[i]!]! += vxlan.HEADER;
+      pool.length[batch.packets[i]!]! -= vxlan.HEADER;
+    }
+    coalescer.coalesce(batch, all);
+  };
+  pass();
+  const whole = joined ? batch.count === 1 : pool.bundle[batch.packets[0]!] === segments;
+  expect(whole, 'glued segments of one flow were not joined');
+  const name = `glued TCP of 43 × 1,448, ${joined ? 'joined' : 'a packet each, coalesced'}`;
+  return { name, unit: 'segment', units: segments, prepare: () => pass };
+}
+
 function bundleCase(): Case {
   const { path, pool } = ground();
   const bundler = new Bundler(path);
@@ -137,5 +184,7 @@ export const splitCases = (): Case[] => [
   segmentCase(),
   coalesceCase(true),
   coalesceCase(false),
+  gluedCase(false),
+  gluedCase(true),
   bundleCase(),
 ];

@@ -12,6 +12,7 @@ import { OuterPasses } from './io/express/passes.js';
 import { nativePool, need } from './io/native.js';
 import { Bundler } from './io/offload/bundle.js';
 import { Coalescer } from './io/offload/coalesce.js';
+import { Joiner } from './io/offload/join.js';
 import { Segmenter } from './io/offload/segment.js';
 import { Posted } from './io/posted.js';
 import { Tap } from './io/tap.js';
@@ -38,6 +39,8 @@ const IDLE_MS = 10_000;
 /** How often connections that have run out are looked for. */
 const SWEEP_MS = 1_000;
 
+const NOTHING = { tcp4: false, tcp6: false, udp: false };
+
 /** What traces and captures are stamped with: microseconds since the epoch. */
 const epochMicros = () => (performance.timeOrigin + performance.now()) * 1000;
 
@@ -50,6 +53,7 @@ class EngineThread {
   readonly #posted: Posted;
   readonly #engine: Engine;
   readonly #vteps: Vteps;
+  readonly #joiner: Joiner;
   readonly #segmenter: Segmenter;
   readonly #coalescer: Coalescer;
   readonly #bundler: Bundler;
@@ -93,6 +97,7 @@ class EngineThread {
       tracer: new RingTracer(pool, birth.watch, birth.index, epochMicros),
       clock: this.#clock,
     });
+    this.#joiner = new Joiner(this.#engine.path, this.#native);
     this.#segmenter = new Segmenter(this.#engine.path, this.#native);
     this.#coalescer = new Coalescer(this.#engine.path, this.#native);
     this.#bundler = new Bundler(this.#engine.path);
@@ -234,6 +239,8 @@ class EngineThread {
       batch: this.#birth.batch,
       onError: (errno) => this.#refused('tap', port, errno),
     });
+    // The offloads are the same for all endpoints.
+    this.#joiner.joins = tap.merges ?? NOTHING;
     this.#taps.set(port, tap);
     if (host) this.#engine.attachHost(port, tap);
     else this.#engine.attach(port, tap);
@@ -257,6 +264,7 @@ class EngineThread {
       calls: this.#addon,
       posted: this.#posted,
       vteps: this.#vteps,
+      joiner: this.#joiner,
       bundler: this.#bundler,
       bundle: spec.bundle,
       batch: this.#birth.batch,

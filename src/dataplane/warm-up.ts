@@ -10,6 +10,7 @@ import { Engine } from './engine.js';
 import { type NativePool, nativePool, need, type PacketCalls } from './io/native.js';
 import { Bundler } from './io/offload/bundle.js';
 import { Coalescer } from './io/offload/coalesce.js';
+import { Joiner } from './io/offload/join.js';
 import { Segmenter } from './io/offload/segment.js';
 import * as outer from './io/outer.js';
 import { Posted } from './io/posted.js';
@@ -66,6 +67,8 @@ export function warmUp(): void {
   const world = new Echo(pool);
   const posted = new Posted(pool, 16);
   const segmenter = new Segmenter(engine.path, native);
+  const joiner = new Joiner(engine.path, native);
+  joiner.joins = { tcp4: true, tcp6: true, udp: true };
   const bundler = new Bundler(engine.path);
   const onError = () => {};
   const common = { path: engine.path, native, calls: world, posted, batch: 16, onError };
@@ -82,7 +85,7 @@ export function warmUp(): void {
       coalescer: new Coalescer(engine.path, native),
     }),
   );
-  const options = { ...common, vteps, bundler, bundle: true, segment: true, onNoSegment: onError };
+  const options = { ...common, vteps, joiner, bundler, bundle: true, segment: true, onNoSegment: onError };
   const byUdp = new UdpUnderlay({ ...options, sockets, segmenter });
   const here = { address4: HERE, address6: undefined, port: TUNNEL_PORT };
   const byTunnel = new TunnelUnderlay({ ...options, fd: 1, udp: byUdp, here, sourcePorts: 4 });
@@ -149,6 +152,7 @@ class Echo implements PacketCalls {
 
   udpReceive(_pool: number, _fd: number, list: Int32Array, count: number): number {
     const given = this.#give(this.#datagrams, list, count);
+    if (this.#next % 2 === 0) this.#glue(list[0]!);
     for (let i = 0; i < given; i++) {
       const slot = this.#pool.slotStart(list[i]!);
       this.#pool.view.setUint16(slot + SENDER_FAMILY, 4, true);
@@ -163,6 +167,16 @@ class Echo implements PacketCalls {
 
   udpTransmit(_p: number, _fd: number, _to: Uint8Array, _list: Int32Array, _from: number, count: number) {
     return count;
+  }
+
+  /** What a packet has, eight times. */
+  #glue(packet: number): void {
+    const { bytes, offset, length, segment } = this.#pool;
+    const at = offset[packet]!;
+    const size = length[packet]!;
+    for (let i = 1; i < 8; i++) bytes.copyWithin(at + i * size, at, at + size);
+    length[packet] = 8 * size;
+    segment[packet] = size;
   }
 
   /** Runs of the same frame, so that there is something to merge. */

@@ -12,6 +12,7 @@ import { Engine } from '../../src/dataplane/engine.js';
 import type { NativePool } from '../../src/dataplane/io/native.js';
 import { Bundler } from '../../src/dataplane/io/offload/bundle.js';
 import { Coalescer } from '../../src/dataplane/io/offload/coalesce.js';
+import { Joiner } from '../../src/dataplane/io/offload/join.js';
 import { Segmenter } from '../../src/dataplane/io/offload/segment.js';
 import * as virtio from '../../src/dataplane/io/offload/virtio.js';
 import * as outer from '../../src/dataplane/io/outer.js';
@@ -238,7 +239,9 @@ function engineOn(t: ExecutionContext, fds: ReturnType<typeof devices>) {
     offloads: OFFLOADS,
   });
   engine.attach(0, tap);
-  const shared = { ...common, vteps, bundler: new Bundler(path), bundle: true };
+  const joiner = new Joiner(path, made);
+  joiner.joins = tap.merges!;
+  const shared = { ...common, vteps, joiner, bundler: new Bundler(path), bundle: true };
   const udp = new UdpUnderlay({
     ...shared,
     sockets: { receive: [fds.receive], send4: fds.send, send6: [] },

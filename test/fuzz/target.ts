@@ -25,12 +25,12 @@ import type { Device, Underlay } from '../../src/dataplane/io/device.js';
 import { Bundler } from '../../src/dataplane/io/offload/bundle.js';
 import { type CoalesceOptions, Coalescer } from '../../src/dataplane/io/offload/coalesce.js';
 import { finishChecksum } from '../../src/dataplane/io/offload/finish-checksum.js';
+import { Joiner } from '../../src/dataplane/io/offload/join.js';
 import { Segmenter } from '../../src/dataplane/io/offload/segment.js';
 import { markUnfinished } from '../../src/dataplane/io/offload/unfinished.js';
 import * as virtio from '../../src/dataplane/io/offload/virtio.js';
 import * as outer from '../../src/dataplane/io/outer.js';
 import { writeSender } from '../../src/dataplane/io/sockaddr.js';
-import { unglue } from '../../src/dataplane/io/udp.js';
 import { Fdb, localTarget, remoteTarget } from '../../src/dataplane/overlay/fdb.js';
 import { Neighbours } from '../../src/dataplane/overlay/neighbour.js';
 import { MOST_BYTES } from './mutate.js';
@@ -349,6 +349,7 @@ class FuzzUnderlay implements Underlay {
   readonly #vteps: Vteps;
   readonly #ready: Batch;
   #tools: { segmenter: Segmenter; bundler: Bundler } | undefined;
+  #joiner: Joiner | undefined;
 
   constructor(target: Target, vteps: Vteps) {
     this.fromSockets = new Batch(PACKETS);
@@ -361,6 +362,8 @@ class FuzzUnderlay implements Underlay {
   receive(into: Batch): void {
     const { path } = this.#target.engine;
     const { pool } = path;
+    this.#joiner ??= new Joiner(path);
+    this.#joiner.joins = { tcp4: true, tcp6: true, udp: true };
     for (let i = 0; i < this.fromTunnel.count; i++) {
       const packet = this.fromTunnel.packets[i]!;
       if (!virtio.readTunnelHeader(pool, packet)) {
@@ -372,18 +375,20 @@ class FuzzUnderlay implements Underlay {
       if (refused !== 0) path.drop(packet, refused - 1);
       else if (glued) {
         pool.offload[packet] = 0;
-        unglue(path, packet, into);
+        this.#joiner.unglue(packet, into);
       } else into.push(packet);
     }
     this.fromTunnel.count = 0;
     const before = into.count;
     for (let i = 0; i < this.fromSockets.count; i++) {
       const packet = this.fromSockets.packets[i]!;
-      if (pool.segment[packet]! > 0) unglue(path, packet, into);
+      if (pool.segment[packet]! > 0) this.#joiner.unglue(packet, into);
       else into.push(packet);
     }
     this.fromSockets.count = 0;
-    for (let i = before; i < into.count; i++) markUnfinished(pool, into.packets[i]!);
+    for (let i = before; i < into.count; i++) {
+      if (pool.offload[into.packets[i]!] === 0) markUnfinished(pool, into.packets[i]!);
+    }
   }
 
   transmit(batch: Batch): void {

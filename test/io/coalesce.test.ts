@@ -21,6 +21,7 @@ import {
   flowOf,
   frame,
   headerBytes,
+  mergeable,
   PSH,
   parse,
   RST,
@@ -33,15 +34,6 @@ import {
 import { bench, bytesOf, put, putSuper, WAYS, written } from './pools.js';
 
 const ALL = { tcp4: true, tcp6: true, udp: true };
-
-/** A super-packet that coalescing would make: what it hasn't rules for is taken away. */
-function mergeable({ f, segment }: { f: Frame; segment: number }): { f: Frame; segment: number } {
-  const size = Math.max(segment, Math.ceil(f.payload.length / 64));
-  return {
-    f: { ...f, tags: [], ipOptions: [], extensions: [], tcpFlags: f.tcpFlags & ~CWR & ~FIN },
-    segment: f.payload.length > size ? size : Math.ceil(f.payload.length / 2),
-  };
-}
 
 const frames = (pool: Pool, batch: Batch): Uint8Array[] =>
   Array.from(batch.packets.subarray(0, batch.count), (packet) => bytesOf(pool, packet));

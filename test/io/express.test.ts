@@ -17,6 +17,7 @@ import { Vteps } from '../../src/dataplane/core/vteps.js';
 import { OuterPasses } from '../../src/dataplane/io/express/passes.js';
 import type { NativePool, PacketCalls } from '../../src/dataplane/io/native.js';
 import { Bundler } from '../../src/dataplane/io/offload/bundle.js';
+import { Joiner } from '../../src/dataplane/io/offload/join.js';
 import { Segmenter } from '../../src/dataplane/io/offload/segment.js';
 import * as outer from '../../src/dataplane/io/outer.js';
 import { Posted } from '../../src/dataplane/io/posted.js';
@@ -112,7 +113,8 @@ class Side {
         vteps,
         bundle: true,
       },
-      ...{ bundler: new Bundler(path), segmenter: new Segmenter(path), segment: true, onNoSegment: () => {} },
+      ...{ joiner: new Joiner(path), bundler: new Bundler(path), segmenter: new Segmenter(path) },
+      ...{ segment: true, onNoSegment: () => {} },
       onError: () => {},
     };
     const udp = new UdpUnderlay({ ...common, sockets: { receive: [3], send4: [4], send6: [6] } });

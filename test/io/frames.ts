@@ -266,3 +266,12 @@ export function anySuper(random: Random): { f: Frame; segment: number } {
   });
   return { f, segment };
 }
+
+/** A super-packet that coalescing would make: what it hasn't rules for is taken away. */
+export function mergeable({ f, segment }: { f: Frame; segment: number }): { f: Frame; segment: number } {
+  const size = Math.max(segment, Math.ceil(f.payload.length / 64));
+  return {
+    f: { ...f, tags: [], ipOptions: [], extensions: [], tcpFlags: f.tcpFlags & ~CWR & ~FIN },
+    segment: f.payload.length > size ? size : Math.ceil(f.payload.length / 2),
+  };
+}

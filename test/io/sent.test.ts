@@ -11,6 +11,7 @@ import { pair } from '../../src/dataplane/io/memory/pair.js';
 import type { NativePool, PacketCalls } from '../../src/dataplane/io/native.js';
 import { Bundler } from '../../src/dataplane/io/offload/bundle.js';
 import { Coalescer } from '../../src/dataplane/io/offload/coalesce.js';
+import { Joiner } from '../../src/dataplane/io/offload/join.js';
 import { Segmenter } from '../../src/dataplane/io/offload/segment.js';
 import * as outer from '../../src/dataplane/io/outer.js';
 import { Posted } from '../../src/dataplane/io/posted.js';
@@ -67,7 +68,12 @@ function world(errno: number) {
   const refused: number[][] = [];
   const common = {
     ...{ path, native, calls, posted: new Posted(pool, 16), batch: 16, vteps, bundle: true, segment: true },
-    ...{ bundler: new Bundler(path), segmenter: new Segmenter(path), onNoSegment: () => {} },
+    ...{
+      joiner: new Joiner(path),
+      bundler: new Bundler(path),
+      segmenter: new Segmenter(path),
+      onNoSegment: () => {},
+    },
     onError: (...about: number[]) => void refused.push(about),
   };
   const sockets = { receive: [3], send4: [4, 5], send6: [] };

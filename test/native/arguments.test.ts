@@ -58,6 +58,7 @@ function right(handle: number): { [Name in keyof Addon]?: unknown[] } {
     udpTransmit: [handle, -1, new Uint8Array(32), list, 0, 1],
     sums: [handle, list, list, sums, 1],
     copySegments: [handle, 0, 5000, 10, 10, 20, sums],
+    joinSegments: [handle, 0, 10, 20, 60],
     epollAdd: [-1, -1, 0],
     epollDelete: [-1, -1],
     wait: [-1, list, 0, 0],

@@ -124,3 +124,45 @@ test('segments that overlap their source, or reach out of the slab, are refused 
   t.is(native.copySegments(handle, 0, 1000, 10, 10, 0, sums), 0);
   t.is(status[1], 0);
 });
+
+test('payloads are moved together behind the first header, and nothing else is touched', (t) => {
+  const { pool, handle, status } = poolFor(t, 2);
+  const random = seeded(8);
+  for (let round = 0; round < 300; round++) {
+    const header = random(100);
+    const segment = header + 1 + random(random(2) === 0 ? 20 : 3000);
+    const length = random(Math.min(64 * segment, 60_000));
+    const at = random(2 * SLOT_BYTES - length);
+    for (let i = 0; i < pool.bytes.length; i++) pool.bytes[i] = (i * 31) >> 3;
+    const want = Array.from(pool.bytes);
+    const joined: number[] = [];
+    for (let from = 0; from < length; from += segment) {
+      const piece = want.slice(at + from + (from === 0 ? 0 : header), at + Math.min(from + segment, length));
+      joined.push(...piece);
+    }
+    native.joinSegments(handle, at, header, segment, length);
+    t.is(status[1], 0);
+    t.deepEqual(pool.bytes.slice(at, at + joined.length), Uint8Array.from(joined));
+    t.deepEqual(pool.bytes.slice(0, at), Uint8Array.from(want.slice(0, at)));
+    t.deepEqual(pool.bytes.slice(at + length), Uint8Array.from(want.slice(at + length)));
+  }
+});
+
+test('joining out of the slab, or what has no payload, is refused and nothing is written', (t) => {
+  const { pool, handle, status } = poolFor(t, 1);
+  pool.bytes.fill(0xa5);
+  for (const [at, header, segment, length] of [
+    [-1, 10, 20, 100],
+    [SLOT_BYTES - 99, 10, 20, 100],
+    [0, -1, 20, 100],
+    [0, 20, 20, 100],
+    [0, 0, 0, 100],
+    [0, 10, -20, 100],
+    [0, 10, 20, -1],
+    [0x7fffffff, 0x7ffffffe, 0x7fffffff, 0x7fffffff],
+  ] as const) {
+    native.joinSegments(handle, at, header, segment, length);
+    t.is(status[1], EFAULT, `${[at, header, segment, length]}`);
+  }
+  t.true(pool.bytes.every((byte) => byte === 0xa5));
+});

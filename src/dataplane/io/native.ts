@@ -127,6 +127,12 @@ export interface Addon {
     sums: Int32Array,
   ): number;
 
+  /**
+   * The inverse: [header][`segment` - `headerLength` bytes of payload] stands as often in the `length` bytes at `at` as it fits,
+   * the last one may be shorter; the payloads are moved together behind the first header.
+   */
+  joinSegments(pool: number, at: number, headerLength: number, segment: number, length: number): void;
+
   epollCreate(): number;
   /** `tag` (0..2^31-1) is what wait reports; readable events, level-triggered. */
   epollAdd(epoll: number, fd: number, tag: number): void;

@@ -65,7 +65,8 @@ export class Tap implements Device {
   readonly #coalescer: Coalescer;
   readonly #supers: number;
   readonly #checksum: boolean;
-  readonly #merge: CoalesceOptions | undefined;
+  /** which runs become super-packets here */
+  readonly merges: CoalesceOptions | undefined;
   readonly #lowered: Batch;
   readonly #maxBatch: number;
   readonly #onError: (errno: number) => void;
@@ -105,7 +106,7 @@ export class Tap implements Device {
     const tso = checksum && offloads.tso;
     const uso = checksum && offloads.uso;
     this.#supers = (tso ? SEGMENT_TCP4 | SEGMENT_TCP6 : 0) | (uso ? SEGMENT_UDP : 0);
-    this.#merge = offloads.coalesce && (tso || uso) ? { tcp4: tso, tcp6: tso, udp: uso } : undefined;
+    this.merges = offloads.coalesce && (tso || uso) ? { tcp4: tso, tcp6: tso, udp: uso } : undefined;
     this.#lowered = new Batch(path.pool.packets);
   }
 
@@ -137,7 +138,7 @@ export class Tap implements Device {
     const ready = this.#lower(batch);
 
     // 2. Runs of a flow become one super-packet.
-    if (this.#merge !== undefined && ready.count > 1) this.#coalescer.coalesce(ready, this.#merge);
+    if (this.merges !== undefined && ready.count > 1) this.#coalescer.coalesce(ready, this.merges);
 
     // 3. Headers for the packets that begin a write.
     const { packets, count } = ready;

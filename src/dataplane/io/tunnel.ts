@@ -5,7 +5,7 @@
  * VTEPs whose next hop isn't known yet, and on arrival fragments and single datagrams.
  *
  *     transmit  outer headers → super-packets as they are, same-size datagrams as one outer-USO bundle → TAP
- *     receive   TAP → outer headers checked and stripped → glued datagrams, one packet each
+ *     receive   TAP → outer headers checked and stripped → glued datagrams joined, or one packet each
  */
 import { Batch } from '../core/batch.js';
 import { TX_PACKETS } from '../core/counters.js';
@@ -29,11 +29,12 @@ import type { OuterPasses } from './express/passes.js';
 import type { NativePool, PacketCalls } from './native.js';
 import { type Bundler, MAX_BYTES, MAX_SEGMENTS } from './offload/bundle.js';
 import { finishChecksum } from './offload/finish-checksum.js';
+import type { Joiner } from './offload/join.js';
 import { sumOf } from './offload/sum.js';
 import * as virtio from './offload/virtio.js';
 import * as outer from './outer.js';
 import { nextReceive, type Posted } from './posted.js';
-import { type UdpUnderlay, unglue } from './udp.js';
+import type { UdpUnderlay } from './udp.js';
 
 /** TUN_F_* that make a TAP a tunnel device, on top of those of a workload's (tap.ts). */
 export const TUN_F_UDP_TUNNEL_GSO = 0x80;
@@ -54,6 +55,7 @@ export class TunnelUnderlay implements Underlay {
   readonly #addon: PacketCalls;
   readonly #posted: Posted;
   readonly #vteps: Vteps;
+  readonly #joiner: Joiner;
   readonly #bundler: Bundler;
   readonly #bundle: boolean;
   readonly #here: outer.Here;
@@ -75,6 +77,7 @@ export class TunnelUnderlay implements Underlay {
     calls: PacketCalls;
     posted: Posted;
     vteps: Vteps;
+    joiner: Joiner;
     bundler: Bundler;
     bundle: boolean;
     here: outer.Here;
@@ -92,6 +95,7 @@ export class TunnelUnderlay implements Underlay {
     this.#addon = options.calls;
     this.#posted = options.posted;
     this.#vteps = options.vteps;
+    this.#joiner = options.joiner;
     this.#bundler = options.bundler;
     this.#bundle = options.bundle;
     this.#here = options.here;
@@ -147,7 +151,7 @@ export class TunnelUnderlay implements Underlay {
       if (refused !== 0) path.drop(packet, refused - 1);
       else if (glued) {
         pool.offload[packet] = 0;
-        unglue(path, packet, into);
+        this.#joiner.unglue(packet, into);
       } else into.push(packet);
     }
     arrived.count = 0;

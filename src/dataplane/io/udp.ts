@@ -2,14 +2,14 @@
  * The underlay on UDP sockets, which works on any kernel: recvmmsg with UDP_GRO, sendmmsg with UDP_SEGMENT.
  * Super-packets are split here, same-size datagrams of a flow leave as one segmented send.
  *
- *     receive   socket → glued datagrams, one packet each → checksums that were left unfinished marked as such
+ *     receive   socket → glued datagrams joined, or one packet each → checksums that were left unfinished marked as such
  *     transmit  super-packets split, checksums finished → bundles → the socket whose source port is the flow's
  */
 import { Batch } from '../core/batch.js';
 import { TX_PACKETS } from '../core/counters.js';
 import { drop } from '../core/drops.js';
 import type { Path } from '../core/path.js';
-import { CHECKSUM_UNFINISHED, DATAGRAM_AT, NO_PACKET, SEGMENT_ANY } from '../core/pool.js';
+import { CHECKSUM_UNFINISHED, DATAGRAM_AT, SEGMENT_ANY } from '../core/pool.js';
 import { hop } from '../core/tracer.js';
 import type { Vteps } from '../core/vteps.js';
 import * as vxlan from '../wire/vxlan.js';
@@ -18,6 +18,7 @@ import { datagramDrop, EINVAL, EIO } from './errno.js';
 import type { NativePool, PacketCalls } from './native.js';
 import { type Bundler, MAX_BYTES, MAX_SEGMENTS } from './offload/bundle.js';
 import { finishChecksum } from './offload/finish-checksum.js';
+import { type Joiner, unglue } from './offload/join.js';
 import type { Segmenter } from './offload/segment.js';
 import { markUnfinished } from './offload/unfinished.js';
 import { nextReceive, type Posted } from './posted.js';
@@ -37,6 +38,7 @@ export class UdpUnderlay implements Underlay {
   readonly #addon: PacketCalls;
   readonly #posted: Posted;
   readonly #vteps: Vteps;
+  readonly #joiner: Joiner;
   readonly #segmenter: Segmenter;
   readonly #bundler: Bundler;
   readonly #bundle: boolean;
@@ -60,6 +62,7 @@ export class UdpUnderlay implements Underlay {
     calls: PacketCalls;
     posted: Posted;
     vteps: Vteps;
+    joiner: Joiner;
     segmenter: Segmenter;
     bundler: Bundler;
     /** UDP_SEGMENT may be used */
@@ -77,6 +80,7 @@ export class UdpUnderlay implements Underlay {
     this.#addon = options.calls;
     this.#posted = options.posted;
     this.#vteps = options.vteps;
+    this.#joiner = options.joiner;
     this.#segmenter = options.segmenter;
     this.#bundler = options.bundler;
     this.#segment = options.segment;
@@ -98,8 +102,7 @@ export class UdpUnderlay implements Underlay {
 
   /** What one of the receiving sockets has. */
   receiveFrom(fd: number, into: Batch): void {
-    const path = this.#path;
-    const { pool } = path;
+    const { pool } = this.#path;
     const { list } = this.#posted;
     const ready = this.#posted.prepare(this.#want, DATAGRAM_AT);
     const count = this.#addon.udpReceive(this.#native.handle, fd, list, ready);
@@ -108,13 +111,15 @@ export class UdpUnderlay implements Underlay {
     for (let i = 0; i < count; i++) {
       const packet = list[i]!;
       bytes += pool.length[packet]!;
-      if (pool.segment[packet]! > 0) unglue(path, packet, into);
+      if (pool.segment[packet]! > 0) this.#joiner.unglue(packet, into);
       else into.push(packet);
     }
     this.#posted.consume(count);
     if (count === 0) return;
     this.#want = nextReceive(count, bytes, this.#maxBatch);
-    for (let i = before; i < into.count; i++) markUnfinished(pool, into.packets[i]!);
+    for (let i = before; i < into.count; i++) {
+      if (pool.offload[into.packets[i]!] === 0) markUnfinished(pool, into.packets[i]!);
+    }
   }
 
   transmit(batch: Batch): void {
@@ -213,22 +218,4 @@ export class UdpUnderlay implements Underlay {
   }
 
   close(): void {}
-}
-
-/** Datagrams glued by size (`segment`) become one packet each, in the slot they are in, in order. */
-export function unglue(path: Path, packet: number, into: Batch): void {
-  const { pool } = path;
-  const size = pool.segment[packet]!;
-  const end = pool.offset[packet]! + pool.length[packet]!;
-  pool.segment[packet] = 0;
-  if (pool.length[packet]! > size) pool.length[packet] = size;
-  into.push(packet);
-  for (let at = pool.offset[packet]! + size; at < end; at += size) {
-    const next = pool.share(packet, at, Math.min(size, end - at));
-    if (next === NO_PACKET) {
-      path.counters.dropMany(drop['no-packet'], Math.ceil((end - at) / size));
-      return;
-    }
-    into.push(next);
-  }
 }

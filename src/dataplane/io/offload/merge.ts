@@ -16,9 +16,36 @@ export function merge(pool: Pool, batch: Batch, from: number, to: number): void 
   const at = pool.offset[first];
   const l4 = l4Of(bytes, at);
   const isUdp = protocolOf(bytes, at) === udp.PROTOCOL;
-  const headerLength = l4 + (isUdp ? udp.HEADER : tcp.headerLength(bytes, at + l4));
+  const headerLength = headerLengthOf(bytes, at, l4, isUdp);
+  const own = pool.length[first];
   let length = headerLength;
   for (let i = from; i < to; i++) length += pool.length[batch.packets[i]] - headerLength;
+  const last = pool.offset[batch.packets[to - 1]];
+  pool.length[first] = length;
+  writeSuper(pool, first, 0, own - headerLength, isUdp ? 0 : tcp.flags(bytes, last + l4));
+  pool.length[first] = own;
+  pool.bundle[first] = to - from;
+  pool.bundleSkip[first] = headerLength;
+}
+
+/**
+ * Headers and columns of a super-packet, whose headers are those of its first segment yet; its `length` is that of the whole.
+ * @param prefix bytes before the Ethernet header
+ * @param segment payload bytes a segment
+ * @param lastFlags TCP flags of the last segment
+ */
+export function writeSuper(
+  pool: Pool,
+  packet: number,
+  prefix: number,
+  segment: number,
+  lastFlags: number,
+): void {
+  const { bytes } = pool;
+  const at = pool.offset[packet] + prefix;
+  const length = pool.length[packet] - prefix;
+  const l4 = l4Of(bytes, at);
+  const isUdp = protocolOf(bytes, at) === udp.PROTOCOL;
 
   // 1. Lengths.
   if (l4 === L4_IPV4) {
@@ -37,21 +64,21 @@ export function merge(pool: Pool, batch: Batch, from: number, to: number): void 
     bytes[at + l4 + 5] = length - l4;
     udp.writeChecksum(bytes, at + l4, seed);
   } else {
-    const last = pool.offset[batch.packets[to - 1]];
-    bytes[at + l4 + 13] |= tcp.flags(bytes, last + l4) & (tcp.PSH | tcp.FIN);
+    bytes[at + l4 + 13] |= lastFlags & (tcp.PSH | tcp.FIN);
     tcp.writeChecksum(bytes, at + l4, seed);
   }
 
   // 3. Columns.
-  pool.segment[first] = pool.length[first] - headerLength;
-  pool.offload[first] =
+  pool.segment[packet] = segment;
+  pool.offload[packet] =
     CHECKSUM_UNFINISHED | (isUdp ? SEGMENT_UDP : l4 === L4_IPV4 ? SEGMENT_TCP4 : SEGMENT_TCP6);
-  pool.checksumStart[first] = l4;
-  pool.checksumOffset[first] = isUdp ? UDP_CHECKSUM : tcp.CHECKSUM;
-  pool.headerLength[first] = headerLength;
-  pool.bundle[first] = to - from;
-  pool.bundleSkip[first] = headerLength;
+  pool.checksumStart[packet] = prefix + l4;
+  pool.checksumOffset[packet] = isUdp ? UDP_CHECKSUM : tcp.CHECKSUM;
+  pool.headerLength[packet] = prefix + headerLengthOf(bytes, at, l4, isUdp);
 }
+
+const headerLengthOf = (bytes: Uint8Array, at: number, l4: number, isUdp: boolean): number =>
+  l4 + (isUdp ? udp.HEADER : tcp.headerLength(bytes, at + l4));
 
 const isIpv4 = (bytes: Uint8Array, at: number): boolean => bytes[at + 12] === ethernet.IPV4 >> 8;
 
