@@ -1,6 +1,7 @@
 import { type Endpoint, parseConfig } from '../../src/dataplane/config.js';
 import { ApplyError } from '../../src/dataplane/face.js';
-import { changeTap, closeTap, openTap } from '../../src/dataplane/host/endpoints.js';
+import { changeTap, closeTap, limitSupers, openTap } from '../../src/dataplane/host/endpoints.js';
+import { linkByIndex } from '../../src/dataplane/io/rtnetlink/link.js';
 import { asRoot, namespace, run } from '../native/machine.js';
 import { QUIET } from './fake-carrier.js';
 
@@ -57,3 +58,28 @@ asRoot('an interface is changed as a whole or not at all', (t) => {
   const now = seen();
   t.deepEqual([now.mac, now.mtu, now.addresses], ['02:42:00:00:00:02', 1300, ['10.1.0.1', '10.3.0.1']]);
 });
+
+asRoot(
+  'by sockets a workload makes super-packets whose datagrams fit into one send, by the tunnel whole ones',
+  (t) => {
+    const netns = namespace(t);
+    const endpoint = endpointOf(netns.path, { mac: '02:42:00:00:00:01' });
+    const offloads = { checksum: true, tso: true, uso: true, coalesce: true };
+    const open = openTap(endpoint, 'blue', 0, 1500, 1, offloads, QUIET);
+    t.teardown(() => closeTap(open));
+    const limit = (kind: string) => {
+      limitSupers(open, kind);
+      return linkByIndex(netns.path, open.link)?.gsoMaxSize;
+    };
+    t.is(limit('tunnel'), 65_536);
+    const limited = limit('udp')!;
+    // 43 segments of 1,448 bytes of payload, with 74 bytes of headers each, and 44 are too many for a send.
+    t.is(Math.floor((limited - 321) / 1448), 43);
+    t.true(43 * (1448 + 74) <= 65_507 && 44 * (1448 + 74) > 65_507);
+    changeTap(open, endpoint, 9000);
+    t.is(Math.floor((limit('udp')! - 321) / 8948), 7);
+    changeTap(open, endpoint, 40_000);
+    t.is(limit('udp'), 40_280);
+    t.is(limit('tunnel'), 65_536);
+  },
+);

@@ -3,16 +3,26 @@ import { statSync } from 'node:fs';
 import { type Config, type Endpoint, netnsPath } from '../config.js';
 import { ApplyError, type Logger } from '../face.js';
 import { need } from '../io/native.js';
+import { MAX_BYTES, MAX_SEGMENTS } from '../io/offload/bundle.js';
 import { HEADER_BYTES } from '../io/offload/virtio.js';
 import { addAddress, removeAddress } from '../io/rtnetlink/address.js';
 import { linkByName, setLink } from '../io/rtnetlink/link.js';
 import { addRoute, removeRoute } from '../io/rtnetlink/route.js';
 import { type TapOffloads, tapOffloadBits } from '../io/tap.js';
+import * as ethernet from '../wire/ethernet.js';
+import * as ipv4 from '../wire/ipv4.js';
+import * as tcp from '../wire/tcp.js';
+import * as vxlan from '../wire/vxlan.js';
 import type { OpenEndpoint } from './carrier.js';
 import { interfaceRefusal, interfaceTaken } from './refusals.js';
 
 /** What the kernel may queue towards us before it holds the senders back; many super-packets. */
 const SEND_BUFFER_BYTES = 16 << 20;
+
+/** What an interface has from the start: GSO_LEGACY_MAX_SIZE. */
+const SUPER_BYTES = 65_536;
+/** What TCP takes off for headers, however long they are: MAX_TCP_HEADER. */
+const TCP_HEADERS = 320;
 
 export interface OpenTap extends OpenEndpoint {
   /** one queue an engine; empty once it is closed */
@@ -22,6 +32,8 @@ export interface OpenTap extends OpenEndpoint {
   /** index of the interface in its namespace */
   readonly link: number;
   offloads: TapOffloads;
+  /** largest super-packet that the workload makes */
+  superBytes: number;
 }
 
 /** Endpoints are the same when their interface is: the rest of one can be changed while it is open. */
@@ -63,7 +75,7 @@ export function openTap(
       for (const address of endpoint.addresses) addAddress(netns, link, address);
       setLink(netns, link, { up: true });
       for (const { to, via } of endpoint.routes) addRoute(netns, { to, via, index: link });
-      return { endpoint, network, port, mtu, fds, place, link, offloads };
+      return { endpoint, network, port, mtu, fds, place, link, offloads, superBytes: SUPER_BYTES };
     },
     () => {
       for (const fd of fds) need().close(fd);
@@ -132,6 +144,21 @@ export function changeTap(open: OpenTap, endpoint: Endpoint, mtu: number): void 
       for (const back of undo.reverse()) attempt(back);
     },
   );
+}
+
+/**
+ * By sockets (`kind` is 'udp') a super-packet leaves in one send only if the datagrams of its segments fit into that,
+ * each with Ethernet, VXLAN and the headers that they share: 45 segments of 1,448 bytes went as 43 and 2, and cost the other
+ * end twice as well. CPU of the data planes for a TCP stream 0.153 → 0.137 core-s/Gbit.
+ */
+export function limitSupers(open: OpenTap, kind: string): void {
+  const most = Math.min(MAX_SEGMENTS, Math.floor(MAX_BYTES / (open.mtu + ethernet.HEADER + vxlan.HEADER)));
+  const whole = most * (open.mtu - ipv4.HEADER - tcp.HEADER) + TCP_HEADERS;
+  const bytes = kind === 'udp' ? Math.min(whole, SUPER_BYTES) : SUPER_BYTES;
+  if (bytes === open.superBytes) return;
+  // Before Linux 4.16 it can't be set: then they leave in two.
+  attempt(() => setLink(netnsPath(open.endpoint.netns), open.link, { gsoMaxSize: bytes }));
+  open.superBytes = bytes;
 }
 
 /** The error that began it is the one to report. */

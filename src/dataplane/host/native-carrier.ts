@@ -7,7 +7,15 @@ import { type TapOffloads, tapOffloadBits } from '../io/tap.js';
 import type { Notice, Order } from '../orders.js';
 import { vtepText } from './addresses.js';
 import type { Carrier, CarrierEvents, Change, OpenEndpoint, Shared, UnderlayFacts } from './carrier.js';
-import { changeTap, closeTap, isForsaken, type OpenTap, openTap, wantedOffloads } from './endpoints.js';
+import {
+  changeTap,
+  closeTap,
+  isForsaken,
+  limitSupers,
+  type OpenTap,
+  openTap,
+  wantedOffloads,
+} from './endpoints.js';
 import { Engines } from './engines.js';
 import { HostPlace } from './host-side.js';
 import { tapRefusal, vtepRefusal } from './refusals.js';
@@ -106,8 +114,14 @@ export class NativeCarrier implements Carrier {
       throw error;
     } finally {
       await this.#threads.order((index) => [{ kind: 'underlay', spec: this.#underlay.specs[index] ?? null }]);
+      this.#limitSupers();
     }
     if (!isDeepStrictEqual(before.offload, next.offload)) await this.#setOffloads(wantedOffloads(next));
+  }
+
+  #limitSupers(): void {
+    const { kind } = this.underlay;
+    for (const open of this.#events.whole().endpoints as readonly OpenTap[]) limitSupers(open, kind);
   }
 
   async #setOffloads(offloads: TapOffloads): Promise<void> {
@@ -125,11 +139,14 @@ export class NativeCarrier implements Carrier {
   }
 
   openEndpoint(endpoint: Endpoint, network: string, port: number, mtu: number): OpenEndpoint {
-    return openTap(endpoint, network, port, mtu, this.engines, this.#offloads, this.#events.logger);
+    const open = openTap(endpoint, network, port, mtu, this.engines, this.#offloads, this.#events.logger);
+    limitSupers(open, this.underlay.kind);
+    return open;
   }
 
   changeEndpoint(open: OpenEndpoint, endpoint: Endpoint, mtu: number): void {
     changeTap(open as OpenTap, endpoint, mtu);
+    limitSupers(open as OpenTap, this.underlay.kind);
   }
 
   closeEndpoint(open: OpenEndpoint): void {
@@ -215,6 +232,7 @@ export class NativeCarrier implements Carrier {
         if (notice.device === 'tap') this.#events.onLost(notice.port);
         else {
           this.#tunnelLost = true;
+          this.#limitSupers();
           const error = getSystemErrorName(-notice.errno);
           logger.warn({ error }, 'the tunnel device is gone; UDP sockets carry until a restart');
         }
