@@ -9,6 +9,7 @@ import { VIRTIO_BYTES } from '../../src/dataplane/core/pool.js';
 import { Random } from '../../src/dataplane/core/random.js';
 import { Vteps } from '../../src/dataplane/core/vteps.js';
 import { Engine } from '../../src/dataplane/engine.js';
+import { OuterPasses } from '../../src/dataplane/io/express/passes.js';
 import type { NativePool } from '../../src/dataplane/io/native.js';
 import { Bundler } from '../../src/dataplane/io/offload/bundle.js';
 import { Coalescer } from '../../src/dataplane/io/offload/coalesce.js';
@@ -252,7 +253,10 @@ function engineOn(t: ExecutionContext, fds: ReturnType<typeof devices>) {
   engine.setUnderlay(udp);
   if (fds.tunnel !== undefined) {
     const here = { address4: 0x0a000001, address6: undefined, port: PORT };
-    engine.setUnderlay(new TunnelUnderlay({ ...shared, udp, fd: fds.tunnel.ours, here, sourcePorts: 2 }));
+    const passes = new OuterPasses(made.pool, vteps);
+    engine.setUnderlay(
+      new TunnelUnderlay({ ...shared, passes, udp, fd: fds.tunnel.ours, here, sourcePorts: 2 }),
+    );
     const none = [0, 0, 0] as const;
     const headers = outer.template({
       family: 4,
