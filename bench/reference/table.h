@@ -11,7 +11,8 @@ extern struct entry *table;
 extern uint32_t table_mask;
 
 static inline uint32_t mix_key(uint32_t k0, uint32_t k1) {
-  uint32_t h = (k0 ^ k1 * 0x9e3779b1u) * 0x85ebca6bu;
+  uint32_t h = k1 * 0x9e3779b1u;
+  h = (k0 ^ h ^ h >> 15) * 0x85ebca6bu;
   h ^= h >> 15;
   h *= 0x2c1b3c6du;
   return h ^ h >> 13;

@@ -152,15 +152,15 @@ export class Bridge {
   /** Target of the frame at `at`, or NOWHERE. */
   #find(network: Network, at: number): number {
     const { view } = this.#path.pool;
-    const high = ethernet.highOf(view, at);
-    const low = ethernet.lowOf(view, at);
+    const high = view.getUint16(at, true);
+    const low = view.getInt32(at + 2, true);
     if (network.index === this.#foundNetwork && low === this.#foundLow && high === this.#foundHigh) {
       return this.#found;
     }
     this.#foundNetwork = network.index;
     this.#foundHigh = high;
     this.#foundLow = low;
-    this.#found = this.#fdb.find(network.index, high, low);
+    this.#found = this.#fdb.findNative(network.index, high, low);
     return this.#found;
   }
 

@@ -46,6 +46,11 @@ export class Fdb {
     return this.table.find2((network << 16) | swap16(macHigh), swap32(macLow));
   }
 
+  /** The same with the MAC's first two bytes and its other four as they lie in memory: the packet path's. */
+  findNative(network: number, first: number, rest: number): number {
+    return this.table.find2((network << 16) | first, rest);
+  }
+
   /** Control's entry. False when the table is full. */
   setStatic(network: number, macHigh: number, macLow: number, target: number): boolean {
     return this.table.locked(() => this.table.set(this.#at(network, macHigh, macLow), target | STATIC, 0));
