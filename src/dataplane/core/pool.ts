@@ -197,12 +197,7 @@ export class Pool {
     const slot = this.slot[packet]!;
     this.#slotUsers[slot]!++;
     this.#reset(other, slot, offset, length);
-    this.port[other] = this.port[packet]!;
-    this.network[other] = this.network[packet]!;
-    this.vtep[other] = this.vtep[packet]!;
-    this.flow[other] = this.flow[packet]!;
-    this.trace[other] = this.trace[packet]!;
-    this.ecn[other] = this.ecn[packet]!;
+    this.inherit(other, packet);
     return other;
   }
 
@@ -223,13 +218,18 @@ export class Pool {
     this.checksumStart[other] = this.checksumStart[packet]!;
     this.checksumOffset[other] = this.checksumOffset[packet]!;
     this.headerLength[other] = this.headerLength[packet]!;
+    this.inherit(other, packet);
+    return other;
+  }
+
+  /** What `other`, which is made of `packet`, has of it: where it came from and goes, its flow, who follows it. */
+  inherit(other: number, packet: number): void {
     this.port[other] = this.port[packet]!;
     this.network[other] = this.network[packet]!;
     this.vtep[other] = this.vtep[packet]!;
     this.flow[other] = this.flow[packet]!;
     this.trace[other] = this.trace[packet]!;
     this.ecn[other] = this.ecn[packet]!;
-    return other;
   }
 
   /** The packet's number is free again, and its slot when no other packet lives there. */

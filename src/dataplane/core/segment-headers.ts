@@ -96,6 +96,11 @@ export class SegmentHeaders {
     return headerLength >= l4 + tcp.HEADER && tcp.headerLength(bytes, at + l4) === headerLength - l4;
   }
 
+  /** How many segments the packet makes. */
+  get count(): number {
+    return Math.ceil((this.#pool.length[this.#packet] - this.headerLength) / this.segment);
+  }
+
   /** Turns the headers into those of a full segment in the middle, and takes the sums of what stays. */
   makeTemplate(segments: number): void {
     const pool = this.#pool;
@@ -164,6 +169,19 @@ export class SegmentHeaders {
     bytes[l4 + 13] = flags;
     const total = this.#l4Sum + length + (sequence >>> 16) + (sequence & 0xffff) + flags + sum;
     view.setUint16(l4 + tcp.CHECKSUM, checksums.finish(checksums.fold(total)));
+  }
+
+  /** Makes the segment of that number at `to`, apart from the packet: a copy of the template, and its payload. Its bytes. */
+  build(to: number, index: number): number {
+    const { bytes, view, offset, length } = this.#pool;
+    const { headerLength, segment } = this;
+    const at = offset[this.#packet];
+    const from = at + headerLength + index * segment;
+    const part = Math.min(segment, at + length[this.#packet] - from);
+    bytes.copyWithin(to, at, at + headerLength);
+    bytes.copyWithin(to + headerLength, from, from + part);
+    this.finish(to, index, part, checksums.sumWords(view, to + headerLength, part));
+    return headerLength + part;
   }
 
   #writeLengths(at: number, part: number): void {

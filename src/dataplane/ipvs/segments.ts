@@ -4,7 +4,6 @@ import { drop } from '../core/drops.js';
 import type { Path } from '../core/path.js';
 import { CHECKSUM_VERIFIED, NO_PACKET } from '../core/pool.js';
 import { SegmentHeaders } from '../core/segment-headers.js';
-import * as checksums from '../wire/checksum.js';
 
 export class Segments {
   readonly #path: Path;
@@ -22,36 +21,23 @@ export class Segments {
   split(packet: number, out: Batch): boolean {
     const path = this.#path;
     const { pool } = path;
-    const { bytes } = pool;
     const headers = this.#headers;
     if (!headers.read(packet, 0)) {
       path.drop(packet, drop['inner-malformed']);
       return false;
     }
-    const { headerLength, segment } = headers;
-    const at = pool.offset[packet]!;
-    const end = at + pool.length[packet]!;
-    const segments = Math.ceil((end - at - headerLength) / segment);
+    const segments = headers.count;
     if (pool.room < segments) {
       path.drop(packet, drop['no-packet']);
       return false;
     }
     headers.makeTemplate(segments);
-    for (let i = 0, from = at + headerLength; i < segments; i++, from += segment) {
+    for (let i = 0; i < segments; i++) {
       const piece = pool.take();
       if (piece === NO_PACKET) break;
-      const part = Math.min(segment, end - from);
-      const to = pool.offset[piece]!;
-      bytes.copyWithin(to, at, at + headerLength);
-      bytes.copyWithin(to + headerLength, from, from + part);
-      headers.finish(to, i, part, checksums.sum(bytes, to + headerLength, part));
-      pool.length[piece] = headerLength + part;
+      pool.length[piece] = headers.build(pool.offset[piece]!, i);
       pool.offload[piece] = CHECKSUM_VERIFIED;
-      pool.port[piece] = pool.port[packet]!;
-      pool.network[piece] = pool.network[packet]!;
-      pool.vtep[piece] = pool.vtep[packet]!;
-      pool.trace[piece] = pool.trace[packet]!;
-      pool.ecn[piece] = pool.ecn[packet]!;
+      pool.inherit(piece, packet);
       out.push(piece);
     }
     path.counters.add('segmented');

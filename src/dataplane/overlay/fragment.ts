@@ -62,7 +62,6 @@ export class Fragmenter {
   #segments(packet: number, ip: number, largest: number, out: Batch): void {
     const path = this.#path;
     const { pool } = path;
-    const { bytes } = pool;
     const headers = this.#headers;
     if (!headers.read(packet, 0)) {
       path.drop(packet, drop['inner-malformed']);
@@ -73,19 +72,14 @@ export class Fragmenter {
       path.drop(packet, drop['no-packet']);
       return;
     }
-    const { headerLength, segment } = headers;
-    const at = pool.offset[packet]!;
-    const end = at + pool.length[packet]!;
-    const segments = Math.ceil((end - at - headerLength) / segment);
+    const segments = headers.count;
     const to = pool.offset[scratch]!;
+    const toIp = to + ip - pool.offset[packet]!;
     headers.makeTemplate(segments);
     let lost = 0;
-    for (let i = 0, from = at + headerLength; i < segments; i++, from += segment) {
-      const part = Math.min(segment, end - from);
-      bytes.copyWithin(to, at, at + headerLength);
-      bytes.copyWithin(to + headerLength, from, from + part);
-      headers.finish(to, i, part, checksums.sumWords(pool.view, to + headerLength, part));
-      if (!this.#pieces(packet, to, to + ip - at, largest, out)) lost++;
+    for (let i = 0; i < segments; i++) {
+      headers.build(to, i);
+      if (!this.#pieces(packet, to, toIp, largest, out)) lost++;
     }
     path.counters.add('segmented');
     pool.free(scratch);
@@ -145,10 +139,7 @@ export class Fragmenter {
       if (piece === NO_PACKET) return NO_PACKET;
       this.#home = piece;
       pool.length[piece] = length;
-      pool.port[piece] = pool.port[packet]!;
-      pool.network[piece] = pool.network[packet]!;
-      pool.vtep[piece] = pool.vtep[packet]!;
-      pool.trace[piece] = pool.trace[packet]!;
+      pool.inherit(piece, packet);
     }
     if (piece === NO_PACKET) return NO_PACKET;
     // 2 mod 4, as every frame begins (core/pool.ts).

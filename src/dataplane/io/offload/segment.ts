@@ -89,12 +89,7 @@ export class Segmenter {
       // 2.
       const home = pool.take(FRAME_AT - prefix);
       if (home === NO_PACKET) return this.#giveUp(packet, out, before);
-      pool.port[home] = pool.port[packet];
-      pool.network[home] = pool.network[packet];
-      pool.vtep[home] = pool.vtep[packet];
-      pool.flow[home] = pool.flow[packet];
-      pool.trace[home] = pool.trace[packet];
-      pool.ecn[home] = pool.ecn[packet];
+      pool.inherit(home, packet);
       const to = pool.offset[home];
       const count = Math.min(perSlot, segments - done);
       const payload = Math.min(left, count * segment);
