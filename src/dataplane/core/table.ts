@@ -83,9 +83,10 @@ export class Table {
     if (at >= 0) {
       const value = words[at + this.keyWords]!;
       const second = words[this.#secondAt(at)]!;
+      const mixed = hash(k0, k1, k2, k3, k4);
       if (
-        words[at + this.stride - 1] ===
-        check(hash(k0, k1, k2, k3, k4), value, this.keyWords === 5 ? second : 0)
+        words[at + this.stride - 1] === check(mixed, value, this.keyWords === 5 ? second : 0) &&
+        (this.keyWords === 5 || this.#stands(at, value, second))
       ) {
         this.second = second;
         return value;
@@ -159,6 +160,14 @@ export class Table {
     const { words } = this;
     if (words[at + 1] !== k1) return false;
     return this.keyWords === 2 || (words[at + 2] === k2 && words[at + 3] === k3 && words[at + 4] === k4);
+  }
+
+  /**
+   * Whether both words of a 2-word key still are what was read, after the check: it doesn't cover the second one, and a
+   * change writes value, second word and check in this order, so of two halves one has changed by now.
+   */
+  #stands(at: number, value: number, second: number): boolean {
+    return this.words[at + 2] === value && this.words[this.#secondAt(at)] === second;
   }
 
   /** Value and second word of the entry at a word index. */
