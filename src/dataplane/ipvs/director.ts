@@ -29,7 +29,7 @@ import {
 import type { Destination, DestinationCounts } from './destination.js';
 import { TO_CLIENT, TO_SERVER, translateError } from './icmp.js';
 import { rewriteDestination4, rewriteDestination6, rewriteSource4, rewriteSource6 } from './nat.js';
-import { type Parsed, WHOLE } from './packet.js';
+import { type Ends, noEnds, type Parsed, turn, WHOLE } from './packet.js';
 import type { Flow } from './schedulers/scheduler.js';
 import type { Service, Services } from './service.js';
 import { chunkType, INPUT, isActive, nextSctp, nextTcp, OUTPUT, type Timeouts, UDP_STATE } from './states.js';
@@ -67,8 +67,9 @@ export class Director {
   readonly #connections: Connections;
   readonly #counts: DestinationCounts;
   readonly #timeouts: Timeouts;
-  readonly #tuple: Tuple;
-  readonly #flow: Flow;
+  /** the packet in hand, as the table and the schedulers see it */
+  readonly #flow: Tuple & Flow;
+  readonly #turned = noEnds();
 
   constructor({ path, services, connections, counts, timeouts }: DirectorParts) {
     this.#path = path;
@@ -76,9 +77,11 @@ export class Director {
     this.#connections = connections;
     this.#counts = counts;
     this.#timeouts = timeouts;
-    const words = { source0: 0, source1: 0, source2: 0, source3: 0, target0: 0, target1: 0, target2: 0 };
-    this.#tuple = { ...words, target3: 0, ports: 0, protocol: 0, family: 4 };
-    this.#flow = { ...words, target3: 0, family: 4, sourcePort: 0, targetPort: 0 };
+    this.#flow = {
+      ...{ family: 4, protocol: 0, ports: 0, sourcePort: 0, targetPort: 0 },
+      ...{ source0: 0, source1: 0, source2: 0, source3: 0 },
+      ...{ target0: 0, target1: 0, target2: 0, target3: 0 },
+    };
   }
 
   get #nowTicks(): number {
@@ -90,13 +93,13 @@ export class Director {
     const { protocol } = parsed;
     if (protocol !== tcp.PROTOCOL && protocol !== udp.PROTOCOL && protocol !== sctp.PROTOCOL) return PASS;
     if (parsed.fragment !== WHOLE) return PASS;
-    this.#read(parsed);
-    const found = this.#connections.find(this.#tuple);
+    this.#read(protocol, parsed);
+    const found = this.#connections.find(this.#flow);
     if (found !== NO_CONNECTION) return this.#carry(packet, parsed, found);
 
     const service = this.#services.find(parsed);
     if (service === undefined || !this.#mayBegin(parsed)) return PASS;
-    const destination = service.scheduler.pick(this.#readFlow(parsed), this.nowMs);
+    const destination = service.scheduler.pick(this.#flow, this.nowMs);
     if (destination === undefined) return NO_DESTINATION;
     const connection = this.#begin(service, destination);
     return connection === NO_CONNECTION ? TABLE_FULL : this.#carry(packet, parsed, connection);
@@ -108,8 +111,9 @@ export class Director {
    * @param quoted what was read of the packet that it is about
    */
   translate(packet: number, outer: Parsed, quoted: Parsed): Verdict {
-    this.#readReversed(quoted);
-    const found = this.#connections.find(this.#tuple);
+    turn(quoted, this.#turned);
+    this.#read(quoted.protocol, this.#turned);
+    const found = this.#connections.find(this.#flow);
     if (found === NO_CONNECTION) return PASS;
     const { records } = this.#connections;
     const at = this.#connections.at(found >> 1);
@@ -140,52 +144,21 @@ export class Director {
     return ended;
   }
 
-  #read(parsed: Parsed): void {
-    const tuple = this.#tuple;
-    tuple.source0 = parsed.source0;
-    tuple.source1 = parsed.source1;
-    tuple.source2 = parsed.source2;
-    tuple.source3 = parsed.source3;
-    tuple.target0 = parsed.destination0;
-    tuple.target1 = parsed.destination1;
-    tuple.target2 = parsed.destination2;
-    tuple.target3 = parsed.destination3;
-    tuple.ports = (parsed.sourcePort << 16) | parsed.destinationPort;
-    tuple.protocol = parsed.protocol;
-    tuple.family = parsed.family;
-  }
-
-  /** The tuple of a packet in the other direction. */
-  #readReversed(parsed: Parsed): void {
-    const tuple = this.#tuple;
-    tuple.source0 = parsed.destination0;
-    tuple.source1 = parsed.destination1;
-    tuple.source2 = parsed.destination2;
-    tuple.source3 = parsed.destination3;
-    tuple.target0 = parsed.source0;
-    tuple.target1 = parsed.source1;
-    tuple.target2 = parsed.source2;
-    tuple.target3 = parsed.source3;
-    tuple.ports = (parsed.destinationPort << 16) | parsed.sourcePort;
-    tuple.protocol = parsed.protocol;
-    tuple.family = parsed.family;
-  }
-
-  #readFlow(parsed: Parsed): Flow {
-    const { family, source0, source1, source2, source3, target0, target1, target2, target3 } = this.#tuple;
+  #read(protocol: number, ends: Ends): void {
     const flow = this.#flow;
-    flow.family = family;
-    flow.source0 = source0;
-    flow.source1 = source1;
-    flow.source2 = source2;
-    flow.source3 = source3;
-    flow.target0 = target0;
-    flow.target1 = target1;
-    flow.target2 = target2;
-    flow.target3 = target3;
-    flow.sourcePort = parsed.sourcePort;
-    flow.targetPort = parsed.destinationPort;
-    return flow;
+    flow.source0 = ends.source0;
+    flow.source1 = ends.source1;
+    flow.source2 = ends.source2;
+    flow.source3 = ends.source3;
+    flow.target0 = ends.destination0;
+    flow.target1 = ends.destination1;
+    flow.target2 = ends.destination2;
+    flow.target3 = ends.destination3;
+    flow.sourcePort = ends.sourcePort;
+    flow.targetPort = ends.destinationPort;
+    flow.ports = (ends.sourcePort << 16) | ends.destinationPort;
+    flow.protocol = protocol;
+    flow.family = ends.family;
   }
 
   /** Whether a connection may begin with the packet: TCP with a SYN alone (tcp_conn_schedule), SCTP with an INIT. */
@@ -197,10 +170,10 @@ export class Director {
     return parsed.protocol !== sctp.PROTOCOL || chunkType(this.#path.pool, parsed) === sctp.INIT;
   }
 
-  /** A connection of the tuple just read; another engine may have made it in between. As `Connections.find`. */
+  /** A connection of the packet just read; another engine may have made it in between. As `Connections.find`. */
   #begin(service: Service, destination: Destination): number {
     const connections = this.#connections;
-    const tuple = this.#tuple;
+    const tuple = this.#flow;
     return connections.locked(() => {
       const known = connections.find(tuple);
       if (known !== NO_CONNECTION) return known;
@@ -232,20 +205,18 @@ export class Director {
     const reply = (reference & 1) !== 0;
     this.#advance(at, parsed, reply);
     this.#connections.touch(connection, this.#nowTicks);
+    if (!reply) records[at + PACKETS]!++;
+    const port = reply ? records[at + CLIENT_PORTS]! & 0xffff : records[at + KIND]! >>> 16;
+    const end = at + (reply ? VIRTUAL : DESTINATION);
+    const a = records[end]!;
     let reason: number;
-    if (reply) {
-      const port = records[at + CLIENT_PORTS]! & 0xffff;
-      reason =
-        parsed.family === 4
-          ? rewriteSource4(pool, packet, parsed, records[at + VIRTUAL]!, port)
-          : rewriteSource6(pool, packet, parsed, ...words(records, at + VIRTUAL), port);
+    if (parsed.family === 4) {
+      const rewrite = reply ? rewriteSource4 : rewriteDestination4;
+      reason = rewrite(pool, packet, parsed, a, port);
     } else {
-      records[at + PACKETS]!++;
-      const port = records[at + KIND]! >>> 16;
-      reason =
-        parsed.family === 4
-          ? rewriteDestination4(pool, packet, parsed, records[at + DESTINATION]!, port)
-          : rewriteDestination6(pool, packet, parsed, ...words(records, at + DESTINATION), port);
+      const rewrite = reply ? rewriteSource6 : rewriteDestination6;
+      const [b, c, d] = [records[end + 1]!, records[end + 2]!, records[end + 3]!];
+      reason = rewrite(pool, packet, parsed, a, b, c, d, port);
     }
     if (reason === 0) return SEND;
     this.#path.drop(packet, reason);

@@ -67,6 +67,43 @@ export class Parsed {
   }
 }
 
+/** Both ends of a packet, from source to destination; a `Parsed` is one. */
+export type Ends = Pick<
+  Parsed,
+  | 'family'
+  | 'source0'
+  | 'source1'
+  | 'source2'
+  | 'source3'
+  | 'destination0'
+  | 'destination1'
+  | 'destination2'
+  | 'destination3'
+  | 'sourcePort'
+  | 'destinationPort'
+>;
+
+export const noEnds = (): Ends => ({
+  ...{ family: 4, sourcePort: 0, destinationPort: 0 },
+  ...{ source0: 0, source1: 0, source2: 0, source3: 0 },
+  ...{ destination0: 0, destination1: 0, destination2: 0, destination3: 0 },
+});
+
+/** Sets `turned` to the ends of a packet in the other direction. */
+export function turn(ends: Ends, turned: Ends): void {
+  turned.family = ends.family;
+  turned.source0 = ends.destination0;
+  turned.source1 = ends.destination1;
+  turned.source2 = ends.destination2;
+  turned.source3 = ends.destination3;
+  turned.destination0 = ends.source0;
+  turned.destination1 = ends.source1;
+  turned.destination2 = ends.source2;
+  turned.destination3 = ends.source3;
+  turned.sourcePort = ends.destinationPort;
+  turned.destinationPort = ends.sourcePort;
+}
+
 /**
  * Reads the packet whose IP header begins at `ip`, at most up to `end`. 0, or the reason to drop it: then `parsed` is
  * not to be used.

@@ -3,26 +3,10 @@ import * as checksums from '../wire/checksum.js';
 import * as ipv4 from '../wire/ipv4.js';
 import * as ipv6 from '../wire/ipv6.js';
 import * as tcp from '../wire/tcp.js';
-import { type Memory, type Parsed, WHOLE } from './packet.js';
+import { type Ends, type Memory, noEnds, type Parsed, turn, WHOLE } from './packet.js';
 
 /** Bytes of the longest RST. */
 export const RESET_MAX = ipv6.HEADER + tcp.HEADER;
-
-/** Both ends of a segment to be sent, from source to destination; a `Parsed` is one. */
-export type Ends = Pick<
-  Parsed,
-  | 'family'
-  | 'source0'
-  | 'source1'
-  | 'source2'
-  | 'source3'
-  | 'destination0'
-  | 'destination1'
-  | 'destination2'
-  | 'destination3'
-  | 'sourcePort'
-  | 'destinationPort'
->;
 
 /**
  * A RST from the source to the destination of `ends`, to `out`. Its bytes.
@@ -59,18 +43,7 @@ export function writeRefusal(memory: Memory, parsed: Parsed, out: number): numbe
   const { transport, end, flags } = parsed;
   if (parsed.protocol !== tcp.PROTOCOL || parsed.fragment !== WHOLE || (flags & tcp.RST) !== 0) return 0;
   if (!isUnicast(parsed)) return 0;
-  const { source0, source1, source2, source3, sourcePort } = parsed;
-  turned.family = parsed.family;
-  turned.source0 = parsed.destination0;
-  turned.source1 = parsed.destination1;
-  turned.source2 = parsed.destination2;
-  turned.source3 = parsed.destination3;
-  turned.destination0 = source0;
-  turned.destination1 = source1;
-  turned.destination2 = source2;
-  turned.destination3 = source3;
-  turned.sourcePort = parsed.destinationPort;
-  turned.destinationPort = sourcePort;
+  turn(parsed, turned);
   const sequence = view.getUint32(transport + 4);
   if ((flags & tcp.ACK) !== 0) {
     return writeReset(memory, out, turned, view.getUint32(transport + 8), 0, tcp.RST);
@@ -81,11 +54,7 @@ export function writeRefusal(memory: Memory, parsed: Parsed, out: number): numbe
 }
 
 /** The ends of the segment that is being answered, turned round. */
-const turned: Ends = {
-  ...{ family: 4, sourcePort: 0, destinationPort: 0 },
-  ...{ source0: 0, source1: 0, source2: 0, source3: 0 },
-  ...{ destination0: 0, destination1: 0, destination2: 0, destination3: 0 },
-};
+const turned = noEnds();
 
 function isUnicast(parsed: Parsed): boolean {
   if (parsed.family === 6) {
