@@ -4,6 +4,7 @@
  */
 import { randomInt } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
+import { settle } from './config/settled.js';
 import type { Config } from './config.js';
 import { Counters } from './core/counters.js';
 import { Vteps } from './core/vteps.js';
@@ -65,8 +66,6 @@ export function createDataplane(options: DataplaneOptions): Dataplane {
 const TICK_MS = 1000;
 const MTU_TICKS = 10;
 
-/** Connections that the virtual server's table holds unless the configuration says otherwise. */
-const CONNECTIONS = 1_048_576;
 /** Destinations that count connections, those draining included. */
 const DESTINATIONS = 65_536;
 
@@ -131,12 +130,12 @@ class HostDataplane implements Dataplane {
     const unchanged =
       applier.config !== undefined && isDeepStrictEqual(applier.config, config) && applier.lost.size === 0;
     try {
-      const difference = unchanged ? { ...NO_DIFFERENCE } : await applier.apply(config);
+      const difference = unchanged ? NO_DIFFERENCE : await applier.apply(config);
       const served = await this.#serve(running, config);
-      if (served) difference.changed = true;
-      if (difference.changed || first) this.#generation++;
+      const changed = difference.changed || served;
+      if (changed || first) this.#generation++;
       const milliseconds = Math.round(performance.now() - began);
-      return { generation: this.#generation, ...difference, milliseconds };
+      return { generation: this.#generation, ...difference, changed, milliseconds };
     } catch (error) {
       // Nothing ran before the first configuration, so nothing runs when it fails.
       if (first) {
@@ -148,18 +147,14 @@ class HostDataplane implements Dataplane {
   }
 
   /** True if it changed anything. A configuration that says nothing of services leaves them as they are. */
-  async #serve(
-    { carrier, services }: Running,
-    { services: wanted, virtualServer }: Config,
-  ): Promise<boolean> {
-    if (wanted === undefined && virtualServer === undefined) return false;
+  async #serve({ carrier, services }: Running, config: Config): Promise<boolean> {
     const before = services.wanted;
-    const change = services.change(wanted ?? before.services, virtualServer ?? before.virtualServer);
+    const change = services.change(settle(config, before));
     if (change === undefined) return false;
     try {
       await carrier.serve(change);
     } catch (error) {
-      services.change(before.services, before.virtualServer);
+      services.change(before);
       throw error;
     }
     return true;
@@ -180,7 +175,7 @@ class HostDataplane implements Dataplane {
       neighbours: Neighbours.allocate(sizes.neighbours),
       vteps: Vteps.allocate(sizes.vteps, sizes.vteps),
       virtualServer: {
-        connections: Connections.allocate(config.virtualServer?.connections ?? CONNECTIONS),
+        connections: Connections.allocate(settle(config, null).virtualServer.connections),
         destinations: DestinationCounts.allocate(DESTINATIONS),
         seed: randomInt(2 ** 31),
       },
@@ -196,6 +191,7 @@ class HostDataplane implements Dataplane {
       // Numbers to spare, for what is wanted is opened before what is in force is closed.
       counters: Array.from({ length: engines }, () => new Counters(2 * sizes.endpoints + 1, 2 * sizes.vteps)),
     };
+    const services = new ServiceKeeper(memory.virtualServer.destinations);
     const events: CarrierEvents = {
       logger: this.#logger,
       onLost: (port) => this.#lost(port),
@@ -205,7 +201,7 @@ class HostDataplane implements Dataplane {
       whole: () => ({
         endpoints: [...(this.#running?.applier.endpoints.values() ?? [])],
         networks: [...(this.#running?.applier.networks.values() ?? [])].map(({ network }) => network),
-        services: this.#running?.services.whole() ?? [],
+        services: services.whole(),
       }),
     };
     const carrier = portable
@@ -213,7 +209,6 @@ class HostDataplane implements Dataplane {
       : new NativeCarrier(config, shared, events);
     const applier = new Applier(carrier, shared, this.#logger);
     const ageing = new Ageing(carrier, shared);
-    const services = new ServiceKeeper(memory.virtualServer.destinations);
     const connections = new Connections(memory.virtualServer.connections);
     return { shared, carrier, applier, ageing, services, connections, watchers: new Watchers(memory.watch) };
   }

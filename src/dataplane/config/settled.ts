@@ -9,12 +9,17 @@ export interface Settled extends Config {
   readonly virtualServer: VirtualServer;
 }
 
+/** What runs as long as no configuration has said anything of it. */
+export const NOTHING: Pick<Settled, 'services' | 'virtualServer'> = {
+  services: [],
+  virtualServer: normaliseVirtualServer(VIRTUAL_SERVER_DEFAULTS),
+};
+
 /** @param before what runs; null: nothing yet */
-export function settle(config: Config, before: Config | null): Settled {
+export function settle(config: Config, before: Pick<Config, 'services' | 'virtualServer'> | null): Settled {
   return {
     ...config,
-    services: config.services ?? before?.services ?? [],
-    virtualServer:
-      config.virtualServer ?? before?.virtualServer ?? normaliseVirtualServer(VIRTUAL_SERVER_DEFAULTS),
+    services: config.services ?? before?.services ?? NOTHING.services,
+    virtualServer: config.virtualServer ?? before?.virtualServer ?? NOTHING.virtualServer,
   };
 }

@@ -10,10 +10,9 @@ import type { VtepsMemory } from '../core/vteps.js';
 import type { WatchMemory } from '../core/watch/ring-tracer.js';
 import type { VirtualServerMemory } from '../engine.js';
 import type { Logger } from '../face.js';
-import type { ServiceSpec } from '../ipvs/service.js';
 import type { Network } from '../overlay/network.js';
 import type { Tables } from './network-state.js';
-import type { ServiceChange } from './service-keeper.js';
+import type { ServiceChange, ServiceOrders } from './service-keeper.js';
 
 /** The shared memory of a data plane, and the main thread's view of it. */
 export interface Shared {
@@ -66,7 +65,7 @@ export interface CarrierEvents {
   whole(): {
     endpoints: readonly OpenEndpoint[];
     networks: readonly Network[];
-    services: readonly ServiceSpec[];
+    services: ServiceOrders;
   };
 }
 

@@ -42,19 +42,12 @@ export interface Catch {
   port: number;
 }
 
-export interface HostSide {
+export class HostPlace {
   /** one queue an engine */
-  readonly fds: readonly number[];
-  readonly name: string;
-  readonly offloads: TapOffloads;
-}
-
-export class HostPlace implements HostSide {
   readonly fds: number[] = [];
-  readonly name: string;
   readonly offloads: TapOffloads;
   readonly #table: number;
-  #rules = new Map<string, Rule>();
+  readonly #rules = new Map<string, Rule>();
 
   /** Throws ApplyError when the host doesn't let us. */
   constructor(queues: number, offloads: TapOffloads, logger: Logger) {
@@ -70,7 +63,6 @@ export class HostPlace implements HostSide {
         this.fds.push(tun.fd);
         ({ name, index } = tun);
       }
-      this.name = name;
       this.#table = TABLE + index;
       // What the host forwards comes with its sender's address, also when that is one of its own.
       sysctl(`ipv4/conf/${name}/rp_filter`, '2');
@@ -89,7 +81,7 @@ export class HostPlace implements HostSide {
         this.#add({ family, priority: FROM_TUN, action: { goto: OWN_ADDRESSES }, incoming: name });
       }
     } catch (error) {
-      this.#close();
+      this.close();
       throw new ApplyError(`the virtual server's TUN device: ${(error as Error).message}`, { cause: error });
     }
   }
@@ -116,10 +108,6 @@ export class HostPlace implements HostSide {
     }
   }
 
-  close(): void {
-    this.#close();
-  }
-
   #add(rule: Rule): void {
     const key = JSON.stringify(rule);
     if (this.#rules.has(key)) return;
@@ -133,7 +121,7 @@ export class HostPlace implements HostSide {
   }
 
   /** The host's own addresses stay at 200, where they do no harm: another data plane may count on it. */
-  #close(): void {
+  close(): void {
     for (const [key, rule] of this.#rules) {
       try {
         this.#remove(key, rule);

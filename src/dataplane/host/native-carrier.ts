@@ -20,7 +20,7 @@ import { Engines } from './engines.js';
 import { HostPlace } from './host-side.js';
 import { tapRefusal, vtepRefusal } from './refusals.js';
 import * as reports from './reports.js';
-import type { ServiceChange } from './service-keeper.js';
+import type { ServiceChange, ServiceOrders } from './service-keeper.js';
 import { type OpenUnderlay, openUnderlay } from './underlay.js';
 import { VtepKeeper } from './vtep-keeper.js';
 
@@ -161,17 +161,14 @@ export class NativeCarrier implements Carrier {
     return this.#threads.order((engine) => ordersOf(change, engine));
   }
 
-  async serve({ set, gone, services, destinations, timeouts }: ServiceChange): Promise<void> {
+  async serve(change: ServiceChange): Promise<void> {
+    const { services, destinations } = change;
     if (services.length > 0 && this.#host === undefined) {
       this.#host = new HostPlace(this.engines, this.#offloads, this.#events.logger);
       await this.#threads.order((engine) => this.#attachHost(engine));
     }
     // Services first: a packet that nobody serves yet would come back as it was.
-    await this.#threads.order(() => [
-      ...(timeouts === null ? [] : [{ kind: 'timeouts', ...timeouts } as const]),
-      ...gone.map((index): Order => ({ kind: 'service-gone', index })),
-      ...set.map((service): Order => ({ kind: 'service', service })),
-    ]);
+    await this.#threads.order(() => serviceOrders(change));
     this.#host?.lead(services, destinations);
   }
 
@@ -203,7 +200,7 @@ export class NativeCarrier implements Carrier {
   #everything(engine: number): Order[] {
     const { endpoints, networks, services } = this.#events.whole();
     return [
-      ...services.map((service): Order => ({ kind: 'service', service })),
+      ...serviceOrders(services),
       ...this.#attachHost(engine),
       { kind: 'underlay', spec: this.#underlay.specs[engine] ?? null },
       ...(engine === 0 ? [{ kind: 'listen', fd: this.#changes } as const] : []),
@@ -260,5 +257,14 @@ function ordersOf(change: Change, engine: number): Order[] {
       .map(({ port, fds, offloads }): Order => ({ kind: 'attach', port, fd: fds[engine]!, offloads })),
     ...(change.gone ?? []).map((index): Order => ({ kind: 'network-gone', index })),
     ...(change.networks ?? []).map((network): Order => ({ kind: 'network', network })),
+  ];
+}
+
+/** Timeouts first: a service takes those of all where it says nothing. */
+function serviceOrders({ set, gone, timeouts }: ServiceOrders): Order[] {
+  return [
+    ...(timeouts === null ? [] : [{ kind: 'timeouts', ...timeouts } as const]),
+    ...gone.map((index): Order => ({ kind: 'service-gone', index })),
+    ...set.map((service): Order => ({ kind: 'service', service })),
   ];
 }

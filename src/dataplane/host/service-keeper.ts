@@ -5,6 +5,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { parseListen, parseSocket } from '../config/service-address.js';
 import type { Destination, Service, VirtualServer } from '../config/service-types.js';
+import { NOTHING, type Settled } from '../config/settled.js';
 import { ApplyError } from '../face.js';
 import { DestinationCounts, type DestinationSpec } from '../ipvs/destination.js';
 import type { ServiceSpec } from '../ipvs/service.js';
@@ -14,21 +15,22 @@ import type { Catch } from './host-side.js';
 
 const PROTOCOL = { tcp: 6, udp: 17, sctp: 132 } as const;
 
-/** What engines and the host shall do. */
-export interface ServiceChange {
-  set: ServiceSpec[];
-  gone: number[];
-  services: Catch[];
-  destinations: Catch[];
+/** What engines shall do. */
+export interface ServiceOrders {
+  set: readonly ServiceSpec[];
+  gone: readonly number[];
   /** seconds, of all services that say nothing; null: as they are */
   timeouts: { tcp: number; tcpFin: number; udp: number } | null;
 }
 
-/** What is in force, as the configuration says it. */
-interface Wanted {
-  services: readonly Service[];
-  virtualServer: VirtualServer | undefined;
+/** And what the host shall lead to them. */
+export interface ServiceChange extends ServiceOrders {
+  services: Catch[];
+  destinations: Catch[];
 }
+
+/** What is in force, as the configuration says it. */
+type Wanted = Pick<Settled, 'services' | 'virtualServer'>;
 
 /** A destination that left while it had connections: they are led here until they have ended. */
 interface Leaving {
@@ -50,7 +52,7 @@ export class ServiceKeeper {
   readonly #indexes = new Set<number>();
   readonly #rows = new Set<number>();
   #leaving: Leaving[] = [];
-  #wanted: Wanted = { services: [], virtualServer: undefined };
+  #wanted: Wanted = NOTHING;
 
   constructor(destinations: SharedArrayBuffer) {
     this.#counts = new DestinationCounts(destinations);
@@ -67,13 +69,10 @@ export class ServiceKeeper {
     };
   }
 
-  get empty(): boolean {
-    return this.#known.size === 0;
-  }
-
   /** Everything in force, for an engine that takes another's place. */
-  whole(): ServiceSpec[] {
-    return [...this.#known.values()].map(({ spec }) => spec);
+  whole(): ServiceOrders {
+    const set = [...this.#known.values()].map(({ spec }) => spec);
+    return { set, gone: [], timeouts: secondsOf(this.#wanted.virtualServer) };
   }
 
   get wanted(): Wanted {
@@ -84,13 +83,14 @@ export class ServiceKeeper {
    * The difference to what is in force, which is `wanted` afterwards; undefined when there is none. Throws ApplyError,
    * and nothing has changed.
    */
-  change(wanted: readonly Service[], virtualServer: VirtualServer | undefined): ServiceChange | undefined {
-    for (const service of wanted) refuse(service);
+  change(wanted: Wanted): ServiceChange | undefined {
+    const { services, virtualServer } = wanted;
+    for (const service of services) refuse(service);
     const before = this.#wanted;
-    if (isDeepStrictEqual(before, { services: wanted, virtualServer })) return undefined;
-    this.#wanted = { services: wanted, virtualServer };
+    if (isDeepStrictEqual(before, { services, virtualServer })) return undefined;
+    this.#wanted = { services, virtualServer };
     const timed = !isDeepStrictEqual(before.virtualServer, virtualServer);
-    const listens = new Set(wanted.map(({ listen }) => listen));
+    const listens = new Set(services.map(({ listen }) => listen));
     const gone: number[] = [];
     for (const [listen, { spec, rows }] of this.#known) {
       if (listens.has(listen)) continue;
@@ -100,7 +100,7 @@ export class ServiceKeeper {
       this.#known.delete(listen);
     }
     const set: ServiceSpec[] = [];
-    for (const service of wanted) {
+    for (const service of services) {
       const before = this.#known.get(service.listen);
       const rows = new Map<string, number>();
       const spec = this.#spec(service, before, rows);
@@ -124,13 +124,11 @@ export class ServiceKeeper {
 
   /** The rows' destinations are no longer in the service. */
   #leave(spec: ServiceSpec, rows: ReadonlySet<number>): void {
-    const { family, protocol, port } = spec;
-    const service = { family, protocol, address: text(spec), port };
+    const service = catchOf(spec, spec.protocol);
     for (const each of spec.destinations) {
       if (!rows.has(each.row)) continue;
       this.#rows.delete(each.row);
-      const destination = { family: each.family, protocol, address: text(each), port: each.port };
-      this.#leaving.push({ row: each.row, service, destination });
+      this.#leaving.push({ row: each.row, service, destination: catchOf(each, spec.protocol) });
     }
   }
 
@@ -138,11 +136,8 @@ export class ServiceKeeper {
     const services: Catch[] = [];
     const destinations: Catch[] = [];
     for (const { spec } of this.#known.values()) {
-      const { family, protocol, port } = spec;
-      services.push({ family, protocol, address: text(spec), port });
-      for (const each of spec.destinations) {
-        destinations.push({ family: each.family, protocol, address: text(each), port: each.port });
-      }
+      services.push(catchOf(spec, spec.protocol));
+      for (const each of spec.destinations) destinations.push(catchOf(each, spec.protocol));
     }
     this.#leaving = this.#leaving.filter(({ row }) => this.#busy(row));
     for (const { service, destination } of this.#leaving) {
@@ -218,10 +213,15 @@ export class ServiceKeeper {
   }
 }
 
-function secondsOf(virtualServer: VirtualServer | undefined): ServiceChange['timeouts'] {
-  if (virtualServer === undefined) return { tcp: 900, tcpFin: 120, udp: 300 };
-  const { tcpSeconds, tcpFinSeconds, udpSeconds } = virtualServer;
+function secondsOf({ tcpSeconds, tcpFinSeconds, udpSeconds }: VirtualServer): ServiceOrders['timeouts'] {
   return { tcp: tcpSeconds, tcpFin: tcpFinSeconds, udp: udpSeconds };
+}
+
+type Place = Pick<ServiceSpec | DestinationSpec, 'family' | 'address' | 'port'>;
+
+function catchOf({ family, address, port }: Place, protocol: number): Catch {
+  const text = family === 4 ? ipv4.format(address[0]) : ipv6.format(...address);
+  return { family, protocol, address: text, port };
 }
 
 function free(used: Set<number>): number {
@@ -259,7 +259,3 @@ function refuse(service: Service): void {
 
 const wordsOf = (address: string): ipv6.Words =>
   address.includes(':') ? ipv6.parse(address) : [ipv4.parse(address), 0, 0, 0];
-
-function text({ family, address }: { family: 4 | 6; address: ipv6.Words }): string {
-  return family === 4 ? ipv4.format(address[0]) : ipv6.format(...address);
-}
