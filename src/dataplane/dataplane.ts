@@ -96,7 +96,11 @@ class HostDataplane implements Dataplane {
   }
 
   async start(): Promise<void> {
-    this.#timer ??= setInterval(() => void this.#inTurn(() => this.#tick()), TICK_MS);
+    const tick = () =>
+      this.#inTurn(() => this.#tick()).catch((error: Error) => {
+        this.#logger.error({ error: error.message }, 'what is done each second failed; it is tried again');
+      });
+    this.#timer ??= setInterval(() => void tick(), TICK_MS);
   }
 
   apply(config: Config): Promise<Applied> {
@@ -154,7 +158,13 @@ class HostDataplane implements Dataplane {
     try {
       await carrier.serve(change);
     } catch (error) {
-      services.change(before);
+      // Some of it may be in force.
+      const back = services.change(before);
+      if (back !== undefined) {
+        await carrier.serve(back).catch((fault: Error) => {
+          this.#logger.error({ error: fault.message }, 'the services could not be changed back');
+        });
+      }
       throw error;
     }
     return true;

@@ -1,0 +1,93 @@
+/** What becomes of wanted services: numbers that stay, and what is led here until its last connection has ended. */
+import test from 'ava';
+import { settle } from '../../src/dataplane/config/settled.js';
+import { parseConfig } from '../../src/dataplane/config.js';
+import { ApplyError } from '../../src/dataplane/face.js';
+import { ServiceKeeper } from '../../src/dataplane/host/service-keeper.js';
+import { DestinationCounts } from '../../src/dataplane/ipvs/destination.js';
+
+const WEB = 'tcp://203.0.113.80:80';
+const DNS = 'udp://[2001:db8::53]:53';
+
+/** Services by where they listen, with the addresses of their destinations. */
+function wanted(services: Record<string, readonly string[]>, virtualServer?: { tcpSeconds: number }) {
+  const list = Object.entries(services).map(([listen, addresses]) => ({
+    listen,
+    destinations: addresses.map((address) => ({ address })),
+  }));
+  const written = { networks: [], services: list, ...(virtualServer && { virtualServer }) };
+  return settle(parseConfig(written, 'the test'), null);
+}
+
+function world() {
+  const memory = DestinationCounts.allocate(8);
+  return { keeper: new ServiceKeeper(memory), counts: new DestinationCounts(memory) };
+}
+
+test('numbers stay while a service and its destinations do, and only what changed is told', (t) => {
+  const { keeper } = world();
+  const first = keeper.change(wanted({ [WEB]: ['10.0.0.1:80', '10.0.0.2:80'], [DNS]: ['[fd00::1]:53'] }))!;
+  t.deepEqual(
+    first.set.map(({ index, destinations }) => [index, destinations.map(({ row }) => row)]),
+    [
+      [0, [0, 1]],
+      [1, [2]],
+    ],
+  );
+  t.is(keeper.change(wanted({ [WEB]: ['10.0.0.1:80', '10.0.0.2:80'], [DNS]: ['[fd00::1]:53'] })), undefined);
+  const next = keeper.change(wanted({ [WEB]: ['10.0.0.2:80', '10.0.0.3:80'], [DNS]: ['[fd00::1]:53'] }))!;
+  t.deepEqual([next.set.map(({ index }) => index), next.gone, next.timeouts], [[0], [], null]);
+  // Nobody was connected to the first, so its row serves again.
+  t.deepEqual(
+    next.set[0]!.destinations.map(({ row }) => row),
+    [1, 3],
+  );
+  t.deepEqual(keeper.change(wanted({ [DNS]: ['[fd00::1]:53'] }))!.gone, [0]);
+});
+
+test('what left with connections is led here until they have ended, and its row is given to nobody', (t) => {
+  const { keeper, counts } = world();
+  keeper.change(wanted({ [WEB]: ['10.0.0.1:80'] }));
+  counts.addInactive(0, 1);
+  const gone = keeper.change(wanted({}))!;
+  t.deepEqual(gone.gone, [0]);
+  t.deepEqual(gone.services, [{ family: 4, protocol: 6, address: '203.0.113.80', port: 80 }]);
+  t.deepEqual(gone.destinations, [{ family: 4, protocol: 6, address: '10.0.0.1', port: 80 }]);
+  t.is(keeper.settle(), undefined);
+  const other = keeper.change(wanted({ [DNS]: ['[fd00::1]:53'] }))!;
+  t.is(other.set[0]!.destinations[0]!.row, 1);
+  t.is(other.services.length, 2);
+  counts.addInactive(0, -1);
+  t.deepEqual(keeper.settle()!.services, [{ family: 6, protocol: 17, address: '2001:db8::53', port: 53 }]);
+  t.is(keeper.settle(), undefined);
+});
+
+test('a change is taken back by wanting what was before', (t) => {
+  const { keeper } = world();
+  const before = wanted({ [WEB]: ['10.0.0.1:80'] });
+  keeper.change(before);
+  keeper.change(wanted({ [DNS]: ['[fd00::1]:53'] }));
+  const back = keeper.change(before)!;
+  t.deepEqual([back.set.length, back.gone.length], [1, 1]);
+  t.is(keeper.change(before), undefined);
+});
+
+test('other timeouts reach every service, and an engine that takes another’s place', (t) => {
+  const { keeper } = world();
+  keeper.change(wanted({ [WEB]: ['10.0.0.1:80'] }));
+  t.deepEqual(keeper.whole().timeouts, { tcp: 900, tcpFin: 120, udp: 300 });
+  const change = keeper.change(wanted({ [WEB]: ['10.0.0.1:80'] }, { tcpSeconds: 60 }))!;
+  t.deepEqual([change.timeouts, change.set.length], [{ tcp: 60, tcpFin: 120, udp: 300 }, 1]);
+  t.deepEqual(keeper.whole().timeouts, { tcp: 60, tcpFin: 120, udp: 300 });
+  t.is(keeper.whole().set.length, 1);
+});
+
+test('what can not be had is refused by name, and nothing has changed', (t) => {
+  const { keeper } = world();
+  const config = { networks: [], services: [{ listen: WEB, persistence: {}, destinations: [] }] };
+  t.throws(() => keeper.change(settle(parseConfig(config, 'the test'), null)), {
+    instanceOf: ApplyError,
+    message: /203\.0\.113\.80:80: not supported yet: persistence/,
+  });
+  t.deepEqual(keeper.wanted.services, []);
+});
