@@ -22,6 +22,7 @@ import { connectionRows, virtualServerRows } from './host/virtual-server.js';
 import { addon } from './io/native.js';
 import { Connections } from './ipvs/connections.js';
 import { DestinationCounts } from './ipvs/destination.js';
+import { Extras } from './ipvs/extras.js';
 import { Fdb } from './overlay/fdb.js';
 import { Neighbours } from './overlay/neighbour.js';
 import type {
@@ -68,6 +69,8 @@ const MTU_TICKS = 10;
 
 /** Destinations that count connections, those draining included. */
 const DESTINATIONS = 65_536;
+/** Connections of which more must be kept than a record holds. */
+const EXTRAS = 65_536;
 
 /** What exists from the first configuration on. */
 interface Running {
@@ -187,6 +190,7 @@ class HostDataplane implements Dataplane {
       virtualServer: {
         connections: Connections.allocate(settle(config, null).virtualServer.connections),
         destinations: DestinationCounts.allocate(DESTINATIONS),
+        extras: Extras.allocate(EXTRAS),
         seed: randomInt(2 ** 31),
       },
       watch: watchMemory(engines),

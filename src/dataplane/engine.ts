@@ -19,6 +19,7 @@ import type { Device, Underlay } from './io/device.js';
 import { Connections } from './ipvs/connections.js';
 import { DestinationCounts } from './ipvs/destination.js';
 import { Director } from './ipvs/director.js';
+import { Extras } from './ipvs/extras.js';
 import { Ingress } from './ipvs/ingress.js';
 import { Services } from './ipvs/service.js';
 import { Timeouts } from './ipvs/states.js';
@@ -49,6 +50,7 @@ export interface EngineParts {
 export interface VirtualServerMemory {
   connections: SharedArrayBuffer;
   destinations: SharedArrayBuffer;
+  extras: SharedArrayBuffer;
   /** of what schedulers draw */
   seed: number;
 }
@@ -244,6 +246,7 @@ function makeVirtualServer(path: Path, memory: VirtualServerMemory): VirtualServ
   const connections = new Connections(memory.connections);
   const timeouts = new Timeouts();
   const services = new Services(counts, new Random(memory.seed), timeouts);
-  const director = new Director({ path, services, connections, counts, timeouts });
+  const extras = new Extras(memory.extras);
+  const director = new Director({ path, services, connections, extras, counts, timeouts });
   return { services, connections, timeouts, director, ingress: new Ingress(path, director) };
 }

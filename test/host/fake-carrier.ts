@@ -107,6 +107,7 @@ export class Control {
       virtualServer: {
         connections: Connections.allocate(64),
         destinations: DestinationCounts.allocate(16),
+        extras: new SharedArrayBuffer(64),
         seed: 1,
       },
       watch: watchMemory(1, 64),

@@ -22,7 +22,7 @@ function tuple(client: number, port: number, protocol = 6, family: 4 | 6 = 4): T
   return {
     ...{ source0: client | 0, source1: wide ? 1 : 0, source2: wide ? 2 : 0, source3: wide ? port : 0 },
     ...{ target0: 0x0a000064, target1: wide ? 7 : 0, target2: 0, target3: wide ? 9 : 0 },
-    ...{ ports: (port << 16) | 80 | 0, protocol, family },
+    ...{ ports: (port << 16) | 80 | 0, protocol, network: 3, family },
   };
 }
 
@@ -45,7 +45,12 @@ function reply(from: Tuple, host: number): Tuple {
   return {
     ...{ source0: 0x0a000000 | host, source1: 0, source2: 0, source3: 0 },
     ...{ target0: from.source0, target1: from.source1, target2: from.source2, target3: from.source3 },
-    ...{ ports: (8080 << 16) | (from.ports >>> 16) | 0, protocol: from.protocol, family: from.family },
+    ...{
+      ports: (8080 << 16) | (from.ports >>> 16) | 0,
+      protocol: from.protocol,
+      network: 3,
+      family: from.family,
+    },
   };
 }
 

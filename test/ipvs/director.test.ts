@@ -3,9 +3,11 @@ import test from 'ava';
 import { Random } from '../../src/dataplane/core/random.js';
 import { Connections } from '../../src/dataplane/ipvs/connections.js';
 import { DestinationCounts, type DestinationSpec } from '../../src/dataplane/ipvs/destination.js';
-import { Director, NO_DESTINATION, PASS, SEND, TABLE_FULL } from '../../src/dataplane/ipvs/director.js';
+import { Director } from '../../src/dataplane/ipvs/director.js';
+import { Extras } from '../../src/dataplane/ipvs/extras.js';
 import { type ServiceSpec, Services } from '../../src/dataplane/ipvs/service.js';
 import { Timeouts } from '../../src/dataplane/ipvs/states.js';
+import { NO_DESTINATION, PASS, SEND, TABLE_FULL } from '../../src/dataplane/ipvs/verdict.js';
 import * as ipv4 from '../../src/dataplane/wire/ipv4.js';
 import * as ipv6 from '../../src/dataplane/wire/ipv6.js';
 import {
@@ -66,7 +68,8 @@ function world(connections = 64) {
   const timeouts = new Timeouts();
   const services = new Services(counts, new Random(1), timeouts);
   const table = new Connections(Connections.allocate(connections));
-  const director = new Director({ path, services, connections: table, counts, timeouts });
+  const extras = new Extras(Extras.allocate(16));
+  const director = new Director({ path, services, connections: table, extras, counts, timeouts });
   /** The verdict, and the packet as it left. */
   const send = (wanted: Wanted) => {
     const packet = put(build(wanted));
@@ -128,7 +131,7 @@ test('what belongs to no service passes as it is; TCP begins with a SYN unless i
   t.is(send({ protocol: TCP, destination: '203.0.113.81', flags: SYN }).verdict, PASS);
   for (const flags of [ACK, SYN | ACK, RST, FIN]) t.is(send({ protocol: TCP, flags }).verdict, PASS);
   t.is(table.size, 0);
-  director.sloppyTcp = true;
+  director.scheduling.sloppyTcp = true;
   t.is(send({ protocol: TCP, flags: RST }).verdict, PASS);
   t.is(send({ protocol: TCP, flags: ACK }).verdict, SEND);
 });

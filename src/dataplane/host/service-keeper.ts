@@ -224,12 +224,16 @@ function catchOf({ family, address, port }: Place, protocol: number): Catch {
   return { family, protocol, address: text, port };
 }
 
+/** A connection's record has 16 bits for its service. */
+const SERVICES = 65_536;
+
 function free(used: Set<number>): number {
-  for (let index = 0; ; index++) {
+  for (let index = 0; index < SERVICES; index++) {
     if (used.has(index)) continue;
     used.add(index);
     return index;
   }
+  throw new ApplyError(`there are more than ${SERVICES} services`);
 }
 
 /** What the director doesn't do is refused by name, never ignored. */

@@ -21,8 +21,8 @@ export const DESTINATION = 8;
 export const CLIENT_PORTS = 12; // client port << 16 | virtual port
 export const KIND = 13; // destination port << 16 | protocol << 8 | KIND_*
 export const STATE = 14; // state | flags << 8
-export const SERVICE = 15; // index of the service
-export const ROW = 16; // row of the destination
+export const OWNER = 15; // row of the destination << 16 | index of the service
+export const NETWORK = 16; // index of the overlay network of its client; 0: the host's own side
 export const TIMEOUT = 17; // ticks from the last packet to the end
 export const PACKETS = 18; // packets of the client; wraps
 export const TEMPLATE = 19; // 1 + number of the persistence template that it belongs to, 0: none
@@ -76,6 +76,8 @@ export interface Tuple {
   /** source port << 16 | target port */
   ports: number;
   protocol: number;
+  /** index of the overlay network; 0: the host's own side */
+  network: number;
   family: 4 | 6;
 }
 
@@ -173,6 +175,7 @@ export class Connections {
     const kind = records[at + KIND]!;
     if ((kind & ((0xff << 8) | KIND_TEMPLATE)) !== protocolKind(tuple.protocol)) return false;
     const ports = records[at + CLIENT_PORTS]!;
+    if (records[at + NETWORK] !== tuple.network) return false;
     let source = at + CLIENT;
     let target = at + VIRTUAL;
     if ((reference & 1) === 0) {
@@ -226,6 +229,7 @@ export class Connections {
     records[at + VIRTUAL + 2] = tuple.target2;
     records[at + VIRTUAL + 3] = tuple.target3;
     records[at + CLIENT_PORTS] = tuple.ports;
+    records[at + NETWORK] = tuple.network;
     records[at + KIND] = protocolKind(tuple.protocol) | kindBits | (tuple.family === 6 ? KIND_IPV6 : 0);
     return connection;
   }
@@ -304,7 +308,7 @@ export class Connections {
     const { records } = this;
     const at = connection * WORDS;
     const kind = records[at + KIND]!;
-    return hashRecord(records, at + CLIENT, at + VIRTUAL, records[at + CLIENT_PORTS]!, kind);
+    return hashRecord(records, at, at + CLIENT, at + VIRTUAL, records[at + CLIENT_PORTS]!, kind);
   }
 
   #replyHash(connection: number): number {
@@ -312,7 +316,7 @@ export class Connections {
     const at = connection * WORDS;
     const kind = records[at + KIND]!;
     const ports = (kind & 0xffff0000) | (records[at + CLIENT_PORTS]! >>> 16);
-    return hashRecord(records, at + DESTINATION, at + CLIENT, ports, kind);
+    return hashRecord(records, at, at + DESTINATION, at + CLIENT, ports, kind);
   }
 
   #enter(hash: number, reference: number): void {
@@ -348,6 +352,11 @@ export class Connections {
 const distance = (from: number, to: number, entries: number): number =>
   to >= from ? to - from : to - from + entries;
 
+/** The OWNER word of a connection, and what it says: both numbers are below 65,536. */
+export const ownerOf = (service: number, row: number): number => (row << 16) | service;
+export const serviceOf = (records: Int32Array, at: number): number => records[at + OWNER]! & 0xffff;
+export const rowOf = (records: Int32Array, at: number): number => records[at + OWNER]! >>> 16;
+
 /** A tuple's protocol as it stands in a record's kind: the protocol, and KIND_TEMPLATE above it. */
 export const TEMPLATE_OF = 0x100;
 function protocolKind(protocol: number): number {
@@ -357,23 +366,36 @@ function protocolKind(protocol: number): number {
 /** Never 0, which is an empty entry. */
 export function hashOf(tuple: Tuple): number {
   const { source1, source2, source3, target1, target2, target3 } = tuple;
-  let h = first(tuple.source0, tuple.target0, tuple.ports, protocolKind(tuple.protocol));
+  let h = first(tuple.source0, tuple.target0, tuple.ports, protocolKind(tuple.protocol), tuple.network);
   if ((source1 | source2 | source3 | target1 | target2 | target3) !== 0) {
     h = rest(h, source1, source2, source3, target1, target2, target3);
   }
   return last(h);
 }
 
-function hashRecord(words: Int32Array, source: number, target: number, ports: number, kind: number): number {
+function hashRecord(
+  words: Int32Array,
+  at: number,
+  source: number,
+  target: number,
+  ports: number,
+  kind: number,
+): number {
   const [s1, s2, s3] = [words[source + 1]!, words[source + 2]!, words[source + 3]!];
   const [t1, t2, t3] = [words[target + 1]!, words[target + 2]!, words[target + 3]!];
-  let h = first(words[source]!, words[target]!, ports, kind & ((0xff << 8) | KIND_TEMPLATE));
+  let h = first(
+    words[source]!,
+    words[target]!,
+    ports,
+    kind & ((0xff << 8) | KIND_TEMPLATE),
+    words[at + NETWORK]!,
+  );
   if ((s1 | s2 | s3 | t1 | t2 | t3) !== 0) h = rest(h, s1, s2, s3, t1, t2, t3);
   return last(h);
 }
 
-function first(source: number, target: number, ports: number, kind: number): number {
-  const h = step(source ^ Math.imul(kind, 0x27d4eb2f), target);
+function first(source: number, target: number, ports: number, kind: number, network: number): number {
+  const h = step(source ^ Math.imul(kind ^ (network << 16), 0x27d4eb2f), target);
   return step(h, ports);
 }
 

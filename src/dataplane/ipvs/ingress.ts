@@ -7,9 +7,10 @@ import { drop } from '../core/drops.js';
 import type { Path } from '../core/path.js';
 import { FRAME_AT, NO_PACKET } from '../core/pool.js';
 import * as ethernet from '../wire/ethernet.js';
-import { type Director, DROPPED, NO_DESTINATION, PASS, TABLE_FULL } from './director.js';
+import type { Director } from './director.js';
 import { writeUnreachable } from './icmp.js';
 import { Parsed, parse, parseQuoted } from './packet.js';
+import { DROPPED, NO_DESTINATION, PASS, TABLE_FULL, type Verdict } from './verdict.js';
 
 export class Ingress {
   readonly #path: Path;
@@ -43,7 +44,7 @@ export class Ingress {
     frames.count = 0;
   }
 
-  #verdict(packet: number): number {
+  #verdict(packet: number): Verdict {
     const parsed = this.#parsed;
     if (!parsed.isError) return this.#director.balance(packet, parsed);
     if (!parseQuoted(this.#path.pool, parsed, this.#quoted)) return PASS;

@@ -1,0 +1,8 @@
+/** What becomes of a packet that the virtual server has looked at. */
+export const PASS = 0; // it belongs to no service: as if there were no director
+export const SEND = 1; // rewritten, to be routed anew
+export const DROPPED = 2; // ended, and counted
+export const NO_DESTINATION = 3; // nobody serves it: its sender shall be told
+export const TABLE_FULL = 4; // no room for another connection
+
+export type Verdict = typeof PASS | typeof SEND | typeof DROPPED | typeof NO_DESTINATION | typeof TABLE_FULL;
