@@ -35,6 +35,9 @@ async function lastJson<T>(child: ChildProcess): Promise<T> {
 /** iperf3 and wrk know whole seconds only. */
 const whole = (seconds: number) => Math.max(1, Math.floor(seconds));
 
+/** Where the server's programs listen. */
+const listenOf = ({ listen, address }: Side) => listen ?? address;
+
 const client = (side: Side, command: string, args: string[], seconds: number) =>
   side.client.run(command, args, { timeoutMs: (seconds + 8) * 1000 });
 
@@ -51,7 +54,7 @@ export async function iperf(
   seconds: number,
   streams = 1,
 ): Promise<{ gbits: number; gbit: number; retransmits: number }> {
-  const server = side.server.spawn('iperf3', ['-s', '-1', '--forceflush', '-B', side.address]);
+  const server = side.server.spawn('iperf3', ['-s', '-1', '--forceflush', '-B', listenOf(side)]);
   await awaitWord(server, 'listening');
   const ended = new Promise((resolve) => server.once('exit', resolve));
   const args = ['-c', side.address, '-t', String(whole(seconds)), '-P', String(streams), '-J'];
@@ -73,11 +76,11 @@ export async function blast(
   bytes = 64,
 ): Promise<{ delivered: number; offered: number }> {
   const program = await reference('blast');
-  const to = ['-a', side.address, '-p', '7000'];
-  const sink = side.server.spawn(program, ['sink', ...to, '-w', String(seconds + 3)]);
+  const to = (address: string) => ['-a', address, '-p', '7000'];
+  const sink = side.server.spawn(program, ['sink', ...to(listenOf(side)), '-w', String(seconds + 3)]);
   await awaitWord(sink, 'ready');
   const counted = lastJson<{ packets: number }>(sink);
-  const args = ['send', ...to, '-t', String(seconds), '-s', String(bytes), '-f', String(flows)];
+  const args = ['send', ...to(side.address), '-t', String(seconds), '-s', String(bytes), '-f', String(flows)];
   const sent = JSON.parse((await client(side, program, args, seconds)).stdout) as {
     seconds: number;
     pps: number;
@@ -96,12 +99,12 @@ export interface RoundTrip {
 /** UDP, one 64-byte datagram to and fro at a time: microseconds. */
 export async function roundTrip(side: Side, seconds: number): Promise<RoundTrip> {
   const program = await reference('pingpong');
-  const to = ['-a', side.address, '-p', '7001'];
-  const echo = side.server.spawn(program, ['serve', ...to]);
+  const to = (address: string) => ['-a', address, '-p', '7001'];
+  const echo = side.server.spawn(program, ['serve', ...to(listenOf(side))]);
   await awaitWord(echo, 'ready');
   try {
     return JSON.parse(
-      (await client(side, program, ['ask', ...to, '-t', String(seconds)], seconds)).stdout,
+      (await client(side, program, ['ask', ...to(side.address), '-t', String(seconds)], seconds)).stdout,
     ) as RoundTrip;
   } finally {
     echo.kill('SIGKILL');
@@ -141,9 +144,10 @@ export async function http(
 ): Promise<{ rate: number; errors: number }> {
   const host = side.address.includes(':') ? `[${side.address}]` : side.address;
   const url = `http://${host}:8080/`;
-  if (!serving.has(side.server)) {
-    serving.add(side.server);
-    await serve(side.server);
+  for (const server of side.servers ?? [side.server]) {
+    if (serving.has(server)) continue;
+    serving.add(server);
+    await serve(server);
   }
   const header = keepAlive ? [] : ['-H', 'Connection: close'];
   const { stdout } = await client(

@@ -52,6 +52,7 @@ const WIRE_TITLES = {
   whole: 'Super-packets pass the underlay (veth, MTU 1550)',
   segmented: 'The underlay carries real packets (veth, MTU 1550, its offloads off)',
   gro: 'The underlay carries real packets, received with GRO (veth, MTU 1550)',
+  director: 'A director between a client and three servers (veth, MTU 1500, super-packets pass)',
 };
 
 function bound(goal: Goal | undefined, which: 'first' | 'far'): string {
@@ -80,10 +81,10 @@ function wireTable(wire: Wire, samples: readonly Sample[]): string {
 function ratioTable(found: readonly Line[]): string {
   const rows = found
     .filter(({ row }) => row !== 'retransmits' && row !== 'own-cpu' && row !== 'wire-size')
-    .filter(({ peer, met }) => peer.startsWith('kernel') || met !== undefined)
+    .filter(({ peer, met }) => /^(kernel|nftables)/.test(peer) || met !== undefined)
     .map((line) => {
       const goal = goalOf(line.wire, line.row, line.device, line.peer);
-      const title = `${ROWS[line.row].title.replace(/^… /, '')}${line.wire === 'whole' ? '' : `, wire ${line.wire}`}`;
+      const title = `${ROWS[line.row].title.replace(/^… /, '')}${line.wire === 'whole' || line.wire === 'director' ? '' : `, wire ${line.wire}`}`;
       return [
         ...[title, line.unit, line.device, format(line.value), line.peer, format(line.peerValue)],
         ...[line.ratio.toFixed(2), bound(goal, 'first'), bound(goal, 'far'), line.met ?? ''],

@@ -34,8 +34,8 @@ export interface Measurement {
   run(side: Side, seconds: number): Promise<Figures>;
 }
 
-const EVERY: readonly Wire[] = ['whole', 'segmented', 'gro'];
-const WHOLE: readonly Wire[] = ['whole'];
+const EVERY: readonly Wire[] = ['whole', 'segmented', 'gro', 'director'];
+const WHOLE: readonly Wire[] = ['whole', 'director'];
 
 /** Bytes and packets that the server's host has received on the underlay. */
 async function received(side: Side): Promise<{ bytes: number; packets: number }> {
@@ -107,13 +107,20 @@ const GOALS: readonly Goal[] = [
   { wire: 'whole', row: 'keepalive', peer: 'kernel vxlan', first: 0.8, far: 1 },
   { wire: 'whole', row: 'rtt-p50', peer: 'kernel vxlan', first: 2.5, far: 1.2, atMost: true },
   { wire: 'whole', row: 'tcp', peer: 'open vswitch af_xdp', first: 5, far: 10 },
+  { wire: 'director', row: 'tcp', peer: 'haproxy', first: 1.5, far: 3 },
+  { wire: 'director', row: 'udp', peer: 'nftables', first: 0.8, far: 2 },
+  { wire: 'director', row: 'keepalive', peer: 'haproxy', first: 1, far: 1.3 },
+  { wire: 'director', row: 'keepalive', peer: 'nftables', first: 0.8, far: 1 },
+  { wire: 'director', row: 'connections', peer: 'haproxy', first: 1.1, far: 1.4 },
+  { wire: 'director', row: 'connections', peer: 'nftables', first: 0.75, far: 1 },
   ...(['tcp', 'udp', 'keepalive', 'connections'] as const).map((row) => likeC('whole', row)),
+  ...(['tcp', 'udp', 'keepalive', 'connections'] as const).map((row) => likeC('director', row, 'tun')),
   ...(['tcp', 'udp'] as const).map((row) => likeC('segmented', row)),
 ];
 
 /** The cost of TypeScript: the same device, the same work. */
-function likeC(wire: Wire, row: Row): Goal {
-  return { wire, row, peer: 'C reference', device: 'tunnel', first: 0.85, far: 0.95 };
+function likeC(wire: Wire, row: Row, device = 'tunnel'): Goal {
+  return { wire, row, peer: 'C reference', device, first: 0.85, far: 0.95 };
 }
 
 export function goalOf(wire: Wire, row: Row, device: string, peer: string): Goal | undefined {

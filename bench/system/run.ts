@@ -45,7 +45,7 @@ export interface Outcome {
 }
 
 /** Sides that are always there. */
-const essential = (name: string) => name.startsWith('viaduct') || name.startsWith('kernel');
+const essential = (name: string) => /^(viaduct|kernel|nftables)/.test(name);
 
 async function build(plan: Plan, outcome: Outcome): Promise<Side[]> {
   const sides: Side[] = [];
@@ -55,9 +55,9 @@ async function build(plan: Plan, outcome: Outcome): Promise<Side[]> {
     try {
       const side = await make(lab);
       await awaitReach(side);
-      await blast(side, 0.5); // until code that is compiled when it gets hot has been
+      if (!side.without?.includes('udp')) await blast(side, 0.5); // until code that is compiled when it gets hot has been
       await pause(side, true);
-      sides.push(plan.ipv6 ? { ...side, address: side.address6 } : side);
+      sides.push(plan.ipv6 ? inIpv6(side) : side);
     } catch (error) {
       outcome.notes.push(`skipped ${name}: ${(error as Error).message}`);
       outcome.failed ||= essential(name);
@@ -66,6 +66,12 @@ async function build(plan: Plan, outcome: Outcome): Promise<Side[]> {
   }
   return sides;
 }
+
+/** Without `listen6` it listens where loads are sent to. */
+const inIpv6 = (side: Side): Side => {
+  const { address6: address, listen6: listen } = side;
+  return { ...side, address, ...(listen !== undefined && { listen }) };
+};
 
 async function choose(plan: Plan, wire: Wire, outcome: Outcome): Promise<Measurement[]> {
   const chosen: Measurement[] = [];
@@ -87,7 +93,7 @@ export async function compare(plan: Plan): Promise<Outcome> {
     const measurements = await choose(plan, wire, outcome);
     const present: Side[] = [];
     for (const side of sides) {
-      if (wire !== 'whole' && side.hosts.length === 0) continue;
+      if ((wire === 'segmented' || wire === 'gro') && side.hosts.length === 0) continue;
       plan.say(`${wire}: setting the wire of ${side.name}`);
       try {
         await pause(side, false);
@@ -113,7 +119,8 @@ async function takeTurns(
   sides: Side[],
   outcome: Outcome,
 ): Promise<void> {
-  const taken = new Map<Side, Figures[]>(sides.map((side) => [side, []]));
+  const able = sides.filter(({ without }) => !without?.includes(measurement.name));
+  const taken = new Map<Side, Figures[]>(able.map((side) => [side, []]));
   for (let round = 1; round <= plan.rounds; round++) {
     for (const [side, figures] of taken) {
       plan.say(`${wire}: ${measurement.name}, round ${round} of ${plan.rounds}, ${side.name}`);

@@ -31,6 +31,15 @@ export interface Side {
   /** of the server's workload: the one that loads are sent to */
   address: string;
   address6: string;
+  /** of the server's, where loads are sent to another address than it has */
+  listen?: string;
+  listen6?: string;
+  /** those that have the page of the HTTP loads; absent: the server alone */
+  servers?: Host[];
+  /** measurements that can't be had here */
+  without?: readonly string[];
+  /** sets one congestion control for all; absent: as the overlay's workloads need it */
+  congestion?(): Promise<void>;
   /** processes that carry the packets, for their CPU; none for the kernel */
   processes: number[];
   /** its processes poll without rest: they are stopped while others have their turn */
@@ -95,6 +104,7 @@ export async function awaitReach(side: Side, seconds = 15): Promise<void> {
       throw new Error(`${side.name}: no ping after ${seconds} s\n${side.log?.() ?? ''}`.trimEnd());
     await sleep(200);
   }
+  if (side.congestion !== undefined) return side.congestion();
   await useCubic(side.client, ENDS[0]);
   await useCubic(side.server, ENDS[1]);
 }

@@ -26,7 +26,9 @@ export async function benchSystem(
 ): Promise<{ text: string; json: unknown; failed: boolean }> {
   const outcome = await compare({
     sides: sides(options),
-    wires: WIRES.filter((wire) => (options.wire.length === 0 ? wire !== 'gro' : options.wire.includes(wire))),
+    wires: WIRES.filter((wire) =>
+      options.wire.length === 0 ? wire === 'whole' || wire === 'segmented' : options.wire.includes(wire),
+    ),
     only: options.only,
     rounds: options.rounds,
     ipv6: options.ipv6,

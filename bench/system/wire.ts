@@ -6,8 +6,11 @@ import { has } from '../machine.js';
 import { iperf } from './load.js';
 import { type Side, UNDERLAY_INTERFACE, UNDERLAY_MTU } from './side.js';
 
-/** 'gro', only when asked for: segmented, but received with GRO, as a real card's driver does it. */
-export const WIRES = ['whole', 'segmented', 'gro'] as const;
+/**
+ * 'gro', only when asked for: segmented, but received with GRO, as a real card's driver does it. 'director': no underlay,
+ * a host between client and servers.
+ */
+export const WIRES = ['whole', 'segmented', 'gro', 'director'] as const;
 export type Wire = (typeof WIRES)[number];
 
 const SEND_FEATURES = [
