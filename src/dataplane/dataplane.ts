@@ -2,7 +2,7 @@
  * The face of the data plane: takes whole wanted configurations, performs the difference, and says what is.
  * It runs on the main thread; packets are the engines' (engine-thread.ts).
  */
-import { randomInt } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { settle } from './config/settled.js';
 import type { Config } from './config.js';
@@ -21,6 +21,7 @@ import { ServiceKeeper } from './host/service-keeper.js';
 import { connectionRows, virtualServerRows } from './host/virtual-server.js';
 import { addon } from './io/native.js';
 import { Connections } from './ipvs/connections.js';
+import { allocateDefence, SECRET_BYTES } from './ipvs/defence/memory.js';
 import { DestinationCounts } from './ipvs/destination.js';
 import { Extras } from './ipvs/extras.js';
 import { Fdb } from './overlay/fdb.js';
@@ -183,14 +184,16 @@ class HostDataplane implements Dataplane {
       throw new ApplyError(`underlay.device ${device} needs the native addon; use dgram, or build it`);
     }
     const engines = portable ? 1 : engine.count;
+    const { connections: room } = settle(config, null).virtualServer;
     const memory = {
       fdb: Fdb.allocate(sizes.fdb),
       neighbours: Neighbours.allocate(sizes.neighbours),
       vteps: Vteps.allocate(sizes.vteps, sizes.vteps),
       virtualServer: {
-        connections: Connections.allocate(settle(config, null).virtualServer.connections),
+        connections: Connections.allocate(room),
         destinations: DestinationCounts.allocate(DESTINATIONS),
         extras: Extras.allocate(EXTRAS),
+        defence: allocateDefence(room, randomBytes(SECRET_BYTES)),
         seed: randomInt(2 ** 31),
       },
       watch: watchMemory(engines),

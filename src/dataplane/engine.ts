@@ -17,6 +17,7 @@ import { hop, NO_TRACER, type Tracer } from './core/tracer.js';
 import type { Vteps } from './core/vteps.js';
 import type { Device, Underlay } from './io/device.js';
 import { Connections } from './ipvs/connections.js';
+import type { DefenceMemory } from './ipvs/defence/memory.js';
 import { DestinationCounts } from './ipvs/destination.js';
 import { Director } from './ipvs/director.js';
 import { Extras } from './ipvs/extras.js';
@@ -51,6 +52,7 @@ export interface VirtualServerMemory {
   connections: SharedArrayBuffer;
   destinations: SharedArrayBuffer;
   extras: SharedArrayBuffer;
+  defence: DefenceMemory;
   /** of what schedulers draw */
   seed: number;
 }
@@ -247,6 +249,7 @@ function makeVirtualServer(path: Path, memory: VirtualServerMemory): VirtualServ
   const timeouts = new Timeouts();
   const services = new Services(counts, new Random(memory.seed), timeouts);
   const extras = new Extras(memory.extras);
-  const director = new Director({ path, services, connections, extras, counts, timeouts });
+  const { defence } = memory;
+  const director = new Director({ path, services, connections, extras, counts, defence, timeouts });
   return { services, connections, timeouts, director, ingress: new Ingress(path, director) };
 }

@@ -20,6 +20,7 @@ import { DestinationCounts } from '../../src/dataplane/ipvs/destination.js';
 import { Fdb } from '../../src/dataplane/overlay/fdb.js';
 import { Neighbours } from '../../src/dataplane/overlay/neighbour.js';
 import type { Network } from '../../src/dataplane/overlay/network.js';
+import { testDefence } from '../ipvs/defence-memory.js';
 
 export const QUIET: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
@@ -108,6 +109,7 @@ export class Control {
         connections: Connections.allocate(64),
         destinations: DestinationCounts.allocate(16),
         extras: new SharedArrayBuffer(64),
+        defence: testDefence(64),
         seed: 1,
       },
       watch: watchMemory(1, 64),

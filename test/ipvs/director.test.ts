@@ -7,9 +7,10 @@ import { Director } from '../../src/dataplane/ipvs/director.js';
 import { Extras } from '../../src/dataplane/ipvs/extras.js';
 import { type ServiceSpec, Services } from '../../src/dataplane/ipvs/service.js';
 import { Timeouts } from '../../src/dataplane/ipvs/states.js';
-import { NO_DESTINATION, PASS, SEND, TABLE_FULL } from '../../src/dataplane/ipvs/verdict.js';
+import { DROPPED, NO_DESTINATION, PASS, SEND, TABLE_FULL } from '../../src/dataplane/ipvs/verdict.js';
 import * as ipv4 from '../../src/dataplane/wire/ipv4.js';
 import * as ipv6 from '../../src/dataplane/wire/ipv6.js';
+import { testDefence } from './defence-memory.js';
 import {
   build,
   CLIENT,
@@ -63,17 +64,19 @@ function service(
 }
 
 function world(connections = 64) {
-  const { path, pool, parsed, put } = stage();
+  const { path, pool, parsed, put, drops } = stage();
   const counts = new DestinationCounts(DestinationCounts.allocate(16));
   const timeouts = new Timeouts();
   const services = new Services(counts, new Random(1), timeouts);
   const table = new Connections(Connections.allocate(connections));
   const extras = new Extras(Extras.allocate(16));
-  const director = new Director({ path, services, connections: table, extras, counts, timeouts });
+  const defence = testDefence(connections);
+  const director = new Director({ path, services, connections: table, extras, counts, defence, timeouts });
   /** The verdict, and the packet as it left. */
   const send = (wanted: Wanted) => {
     const packet = put(build(wanted));
     const verdict = director.balance(packet, parsed(packet));
+    if (verdict === DROPPED) return { verdict, from: '', to: '', good: true };
     const at = pool.offset[packet]!;
     const bytes = pool.bytes.slice(at + 14, at + pool.length[packet]!);
     const after = parsed(packet);
@@ -90,7 +93,7 @@ function world(connections = 64) {
       good: sound(bytes),
     };
   };
-  return { pool, services, table, director, counts, send };
+  return { pool, services, table, director, counts, send, drops };
 }
 
 test('a connection goes to one destination and its replies come from the virtual address, in IPv4 and IPv6', (t) => {
@@ -230,6 +233,34 @@ test('a service of port 0 takes every port that has none of its own, and leaves 
   services.set(service(VIRTUAL, [], any), 0);
   t.is(send({ protocol: TCP, flags: SYN }).to, '10.1.2.1 8080');
   t.is(send({ protocol: TCP, flags: SYN, destinationPort: 443 }).to, '10.1.2.2 443');
+});
+
+test('a source begins only what the service lets it, and goes on with what it has begun', (t) => {
+  const { services, director, send, drops, pool } = world();
+  const spec = service(VIRTUAL, SERVERS);
+  const defence = {
+    allow: [{ address: addressOf('192.0.2.0'), bits: 24 }],
+    sourceRate: null,
+    synProxy: false,
+  };
+  services.set({ ...spec, defence }, 0);
+  t.is(send({ protocol: TCP, flags: SYN }).verdict, SEND);
+  t.is(send({ protocol: TCP, flags: SYN, source: '192.0.3.7' }).verdict, DROPPED);
+  const rate = { allow: [], sourceRate: { perSecond: 1, burst: 2 }, synProxy: false };
+  services.set({ ...spec, defence: rate }, 0);
+  const begin = (source: string, sourcePort: number) =>
+    send({ protocol: TCP, flags: SYN, source, sourcePort }).verdict;
+  t.deepEqual(
+    [1, 2, 3].map((port) => begin('192.0.3.7', port)),
+    [SEND, SEND, DROPPED],
+  );
+  for (let i = 0; i < 9; i++)
+    t.is(send({ protocol: TCP, flags: ACK, source: '192.0.3.7', sourcePort: 1 }).verdict, SEND);
+  t.is(begin('192.0.3.8', 1), SEND);
+  director.nowMs = 1000;
+  t.is(begin('192.0.3.7', 3), SEND);
+  t.deepEqual(drops(), { 'source-not-allowed': 1, 'source-rate': 1 });
+  t.is(pool.allocated, 0);
 });
 
 test('SCTP begins with an INIT, and a full table says so', (t) => {

@@ -73,6 +73,22 @@ export const DROPS = [
     'connections-full',
     'A new connection found the connection table full. Raise virtualServer.connections, or lower the timeouts.',
   ],
+  [
+    'source-not-allowed',
+    'A connection was begun by a source that is not in the list of its service (services[].allow).',
+  ],
+  [
+    'source-rate',
+    'A source began connections faster than its service lets one source (services[].sourceRate).',
+  ],
+  [
+    'cookie-invalid',
+    'A segment for a service with synProxy was of no connection, and acknowledged no SYN cookie of the last minutes: a scan, a flood, or a connection that had ended.',
+  ],
+  [
+    'syn-proxy',
+    'A segment came before the SYN proxy had opened the connection to the server, and was not one that may come then.',
+  ],
 ] as const;
 
 export type DropReason = (typeof DROPS)[number][0];

@@ -3,10 +3,12 @@
  * does, and what is to be led to the director. What can't be had is refused by name.
  */
 import { isDeepStrictEqual } from 'node:util';
+import { parsePrefix } from '../config/address.js';
 import { parseListen, parseSocket } from '../config/service-address.js';
 import type { Destination, Service, VirtualServer } from '../config/service-types.js';
 import { NOTHING, type Settled } from '../config/settled.js';
 import { ApplyError } from '../face.js';
+import type { DefenceSpec } from '../ipvs/defence/spec.js';
 import { DestinationCounts, type DestinationSpec } from '../ipvs/destination.js';
 import type { ServiceSpec } from '../ipvs/service.js';
 import * as ipv4 from '../wire/ipv4.js';
@@ -176,6 +178,7 @@ export class ServiceKeeper {
         tcpFin: timeouts.tcpFinSeconds ?? 0,
         udp: timeouts.udpSeconds ?? 0,
       },
+      ...defenceOf(service),
       destinations: service.destinations.map((each) => this.#destination(each, before, rows)),
     };
   }
@@ -224,6 +227,16 @@ function catchOf({ family, address, port }: Place, protocol: number): Catch {
   return { family, protocol, address: text, port };
 }
 
+/** Nothing where it has none: then nobody asks. */
+function defenceOf({ allow, sourceRate, synProxy }: Service): { defence?: DefenceSpec } {
+  if (allow.length === 0 && sourceRate === null && !synProxy) return {};
+  const prefixes = allow.map((each) => {
+    const { address, bits } = parsePrefix(each)!;
+    return { address: wordsOf(address), bits };
+  });
+  return { defence: { allow: prefixes, sourceRate: sourceRate && { ...sourceRate }, synProxy } };
+}
+
 /** A connection's record has 16 bits for its service. */
 const SERVICES = 65_536;
 
@@ -249,8 +262,6 @@ function refuse(service: Service): void {
   no(service.resetOnExpiry, 'resetOnExpiry');
   no(service.rescheduleRemoved, 'rescheduleRemoved');
   no(service.synProxy, 'synProxy');
-  no(service.sourceRate !== null, 'sourceRate');
-  no(service.allow.length > 0, 'allow');
   no(service.sorryServer !== null, 'sorryServer');
   no(service.health !== null, 'health');
   no(

@@ -12,6 +12,9 @@ import * as sctp from '../wire/sctp.js';
 import * as tcp from '../wire/tcp.js';
 import * as udp from '../wire/udp.js';
 import { type Connections, NO_CONNECTION, PACKETS, TICKS_PER_SECOND } from './connections.js';
+import { Gate } from './defence/gate.js';
+import { type DefenceMemory, ratesKey } from './defence/memory.js';
+import { SourceRates } from './defence/source-rates.js';
 import type { DestinationCounts } from './destination.js';
 import { Ending } from './ending.js';
 import type { Extras } from './extras.js';
@@ -22,7 +25,7 @@ import { Progress } from './progress.js';
 import { Scheduling } from './scheduling.js';
 import type { Services } from './service.js';
 import type { Timeouts } from './states.js';
-import { PASS, type Verdict } from './verdict.js';
+import { BARRED, DROPPED, PASS, type Verdict } from './verdict.js';
 
 export interface DirectorParts {
   path: Path;
@@ -30,6 +33,7 @@ export interface DirectorParts {
   connections: Connections;
   extras: Extras;
   counts: DestinationCounts;
+  defence: DefenceMemory;
   /** the virtual server's own, for connections whose service is gone */
   timeouts: Timeouts;
 }
@@ -43,15 +47,18 @@ export class Director {
 
   readonly scheduling: Scheduling;
   readonly progress: Progress;
+  readonly #path: Path;
   readonly #connections: Connections;
   readonly #forwarding: Forwarding;
   readonly #ending: Ending;
   readonly #flow = noFlow();
   readonly #turned = noEnds();
 
-  constructor({ path, services, connections, extras, counts, timeouts }: DirectorParts) {
+  constructor({ path, services, connections, extras, counts, defence, timeouts }: DirectorParts) {
+    this.#path = path;
     this.#connections = connections;
-    this.scheduling = new Scheduling(path.pool, services, connections, counts);
+    const gate = new Gate(new SourceRates(defence.rates, ratesKey(defence)));
+    this.scheduling = new Scheduling(path.pool, services, connections, counts, gate);
     this.progress = new Progress(path.pool, connections, services, counts, timeouts);
     this.#forwarding = new Forwarding(path, connections);
     this.#ending = new Ending(connections, extras, services, counts);
@@ -71,7 +78,7 @@ export class Director {
     let reference = this.#connections.find(flow);
     if (reference === NO_CONNECTION) {
       reference = this.scheduling.begin(parsed, flow, this.nowMs);
-      if (reference === NO_CONNECTION) return this.scheduling.verdict;
+      if (reference === NO_CONNECTION) return this.#stranger(packet);
     }
     return this.#carry(packet, parsed, reference);
   }
@@ -89,6 +96,14 @@ export class Director {
   /** Ends the connections that have run out; the engine calls it once a second, on one engine. */
   expire(): number {
     return this.#ending.expire(this.#nowTicks);
+  }
+
+  /** A packet that belongs to no connection, and has begun none. */
+  #stranger(packet: number): Verdict {
+    const { verdict, reason } = this.scheduling;
+    if (verdict !== BARRED) return verdict;
+    this.#path.drop(packet, reason);
+    return DROPPED;
   }
 
   /** A packet of a connection: state, time, addresses. */

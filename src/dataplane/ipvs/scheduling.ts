@@ -16,36 +16,51 @@ import {
   TICKS_PER_SECOND,
   TIMEOUT,
 } from './connections.js';
+import { type Gate, OPEN } from './defence/gate.js';
 import type { Destination, DestinationCounts } from './destination.js';
 import type { PacketFlow } from './flow.js';
 import type { Parsed } from './packet.js';
 import { ticksOf } from './progress.js';
 import type { Service, Services } from './service.js';
 import { chunkType } from './states.js';
-import { NO_DESTINATION, PASS, TABLE_FULL, type Verdict } from './verdict.js';
+import { BARRED, NO_DESTINATION, PASS, TABLE_FULL, type Verdict } from './verdict.js';
 
 export class Scheduling {
   /** TCP connections may begin with any packet (net.ipv4.vs.sloppy_tcp) */
   sloppyTcp = false;
   /** what becomes of the packet for which `begin` made no connection */
   verdict: Verdict = PASS;
+  /** BARRED: the reason to drop it */
+  reason = 0;
 
   readonly #pool: Pool;
   readonly #services: Services;
   readonly #connections: Connections;
   readonly #counts: DestinationCounts;
+  readonly #gate: Gate;
 
-  constructor(pool: Pool, services: Services, connections: Connections, counts: DestinationCounts) {
+  constructor(
+    pool: Pool,
+    services: Services,
+    connections: Connections,
+    counts: DestinationCounts,
+    gate: Gate,
+  ) {
     this.#pool = pool;
     this.#services = services;
     this.#connections = connections;
     this.#counts = counts;
+    this.#gate = gate;
   }
 
   /** A connection for the packet, as `Connections.find` gives it; NO_CONNECTION: `verdict` says why. */
   begin(parsed: Parsed, flow: PacketFlow, nowMs: number): number {
     const service = this.#services.find(parsed);
     if (service === undefined || !this.#mayBegin(parsed)) return this.#none(PASS);
+    if (service.spec.defence !== undefined) {
+      this.reason = this.#gate.bars(service, flow, nowMs);
+      if (this.reason !== OPEN) return this.#none(BARRED);
+    }
     const destination = service.scheduler.pick(flow, nowMs);
     if (destination === undefined) return this.#none(NO_DESTINATION);
     const connection = this.#enter(service, destination, flow, nowMs);

@@ -4,6 +4,8 @@
  */
 import type { Random } from '../core/random.js';
 import type { Words } from '../wire/ipv6.js';
+import { AllowList } from './defence/allow-list.js';
+import type { DefenceSpec } from './defence/spec.js';
 import { Destination, type DestinationCounts, type DestinationSpec } from './destination.js';
 import type { Parsed } from './packet.js';
 import { schedulerFor, type Wish } from './schedulers/index.js';
@@ -23,12 +25,16 @@ export interface ServiceSpec extends Wish {
   flags: SchedulerFlags;
   /** seconds; 0: as the virtual server's own */
   timeouts: { tcp: number; tcpFin: number; udp: number };
+  /** absent: none */
+  defence?: DefenceSpec;
   destinations: readonly DestinationSpec[];
 }
 
 export class Service {
   spec: ServiceSpec;
   destinations: Destination[] = [];
+  /** sources that may connect; undefined: all */
+  allow: AllowList | undefined;
   readonly timeouts = new Timeouts();
   readonly scheduler: Scheduler;
 
@@ -75,6 +81,8 @@ export class Services {
       if (list === undefined) this.#byKey.set(key, [service]);
       else list.push(service);
     }
+    const sources = spec.defence?.allow ?? [];
+    service!.allow = sources.length === 0 ? undefined : new AllowList(sources);
     const { tcp, tcpFin, udp } = spec.timeouts;
     service!.timeouts.take(this.#timeouts);
     service!.timeouts.set(tcp, tcpFin, udp);
