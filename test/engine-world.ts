@@ -11,9 +11,13 @@ import { FaultDevice } from '../src/dataplane/io/memory/fault.js';
 import type { Faults } from '../src/dataplane/io/memory/misfortune.js';
 import { type PairDevice, pair, type Sender } from '../src/dataplane/io/memory/pair.js';
 import { writeSender } from '../src/dataplane/io/sockaddr.js';
+import { Connections } from '../src/dataplane/ipvs/connections.js';
+import { DestinationCounts } from '../src/dataplane/ipvs/destination.js';
+import { Extras } from '../src/dataplane/ipvs/extras.js';
 import { Fdb, localTarget, remoteTarget } from '../src/dataplane/overlay/fdb.js';
 import { Neighbours } from '../src/dataplane/overlay/neighbour.js';
 import type { Network } from '../src/dataplane/overlay/network.js';
+import { testDefence } from './ipvs/defence-memory.js';
 import { HIGH, nets } from './overlay/overlay.js';
 
 /** What a workload runs: it is asked once a millisecond. */
@@ -86,6 +90,13 @@ export class Host {
   readonly fdb = new Fdb(Fdb.allocate(4096));
   readonly neighbours = new Neighbours(Neighbours.allocate(64));
   readonly vteps = new Vteps(Vteps.allocate(16));
+  readonly virtualServer = {
+    connections: Connections.allocate(256),
+    destinations: DestinationCounts.allocate(64),
+    extras: Extras.allocate(16),
+    defence: testDefence(256),
+    seed: 1,
+  };
   readonly workloads: Workload[] = [];
   readonly sender: Sender;
   hub: HubPort | undefined;
@@ -97,7 +108,8 @@ export class Host {
     this.vteps.setDefaults(4789, 1500);
     const { counters, fdb, neighbours, vteps } = this;
     const pool = new Pool(slots);
-    this.engine = new Engine({ pool, counters, fdb, neighbours, vteps, clock: world.clock });
+    const { virtualServer } = this;
+    this.engine = new Engine({ pool, counters, fdb, neighbours, vteps, virtualServer, clock: world.clock });
   }
 
   vtep(number: number): number {

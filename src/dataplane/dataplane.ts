@@ -17,7 +17,8 @@ import type { Carrier, CarrierEvents, Shared } from './host/carrier.js';
 import { NativeCarrier } from './host/native-carrier.js';
 import { type DeviceFor, PortableCarrier } from './host/portable-carrier.js';
 import * as reports from './host/reports.js';
-import { ServiceKeeper } from './host/service-keeper.js';
+import { type ServiceChange, ServiceKeeper } from './host/service-keeper.js';
+import { endConnectionsOf, refuseTakenAddresses, VirtualAddresses } from './host/virtual-addresses.js';
 import { connectionRows, virtualServerRows } from './host/virtual-server.js';
 import { addon } from './io/native.js';
 import { Connections } from './ipvs/connections.js';
@@ -80,6 +81,7 @@ interface Running {
   applier: Applier;
   ageing: Ageing;
   services: ServiceKeeper;
+  virtualAddresses: VirtualAddresses;
   connections: Connections;
   watchers: Watchers;
 }
@@ -134,11 +136,16 @@ class HostDataplane implements Dataplane {
     const began = performance.now();
     const first = this.#running === undefined;
     const running = (this.#running ??= await this.#birth(config));
-    const { applier } = running;
+    const { applier, shared, services } = running;
+    refuseTakenAddresses(settle(config, services.wanted));
+    const before = indexesOf(applier);
     const unchanged =
       applier.config !== undefined && isDeepStrictEqual(applier.config, config) && applier.lost.size === 0;
     try {
       const difference = unchanged ? NO_DIFFERENCE : await applier.apply(config);
+      const after = indexesOf(applier);
+      const gone = new Set([...before].filter((index) => !after.has(index)));
+      if (gone.size > 0) endConnectionsOf(gone, shared.memory.virtualServer);
       const served = await this.#serve(running, config);
       const changed = difference.changed || served;
       if (changed || first) this.#generation++;
@@ -155,23 +162,31 @@ class HostDataplane implements Dataplane {
   }
 
   /** True if it changed anything. A configuration that says nothing of services leaves them as they are. */
-  async #serve({ carrier, services }: Running, config: Config): Promise<boolean> {
+  async #serve(running: Running, config: Config): Promise<boolean> {
+    const { services, applier } = running;
+    const indexOf = (name: string) => applier.networks.get(name)?.network.index;
     const before = services.wanted;
-    const change = services.change(settle(config, before));
+    const change = services.change(settle(config, before), indexOf);
     if (change === undefined) return false;
     try {
-      await carrier.serve(change);
+      await this.#enforce(running, change);
     } catch (error) {
       // Some of it may be in force.
-      const back = services.change(before);
+      const back = services.change(before, indexOf);
       if (back !== undefined) {
-        await carrier.serve(back).catch((fault: Error) => {
+        await this.#enforce(running, back).catch((fault: Error) => {
           this.#logger.error({ error: fault.message }, 'the services could not be changed back');
         });
       }
       throw error;
     }
     return true;
+  }
+
+  /** Services first: who is told of an address finds them. */
+  async #enforce({ carrier, virtualAddresses }: Running, change: ServiceChange): Promise<void> {
+    await carrier.serve(change);
+    virtualAddresses.answer(change.virtual);
   }
 
   /** Shared memory, underlay and engines, as the first configuration wants them. */
@@ -227,7 +242,9 @@ class HostDataplane implements Dataplane {
     const applier = new Applier(carrier, shared, this.#logger);
     const ageing = new Ageing(carrier, shared);
     const connections = new Connections(memory.virtualServer.connections);
-    return { shared, carrier, applier, ageing, services, connections, watchers: new Watchers(memory.watch) };
+    const virtualAddresses = new VirtualAddresses(shared.tables.neighbours);
+    const watchers = new Watchers(memory.watch);
+    return { shared, carrier, applier, ageing, services, virtualAddresses, connections, watchers };
   }
 
   // What happens by itself.
@@ -242,11 +259,12 @@ class HostDataplane implements Dataplane {
 
   async #tick(): Promise<void> {
     if (this.#running === undefined) return;
-    const { carrier, applier, ageing, services } = this.#running;
+    const running = this.#running;
+    const { carrier, applier, ageing, services } = running;
     const { config, networks } = applier;
     if (config === undefined) return;
     const settled = services.settle();
-    if (settled !== undefined) await carrier.serve(settled);
+    if (settled !== undefined) await this.#enforce(running, settled);
     await ageing.tick(config, networks, nowSeconds());
     await applier.closeForsaken();
     if (applier.lost.size > 0) await applier.reopenLost();
@@ -292,12 +310,14 @@ class HostDataplane implements Dataplane {
   services(): ServiceRow[] {
     const keeper = this.#running?.services;
     if (keeper === undefined) return [];
-    return virtualServerRows(keeper.wanted.services, (listen, address) => keeper.counts(listen, address));
+    return virtualServerRows(keeper.wanted.services, (service, address) => keeper.counts(service, address));
   }
 
   connections(): ConnectionRow[] {
-    const table = this.#running?.connections;
-    return table === undefined ? [] : connectionRows(table, performance.now());
+    if (this.#running === undefined) return [];
+    const { connections, applier } = this.#running;
+    const names = new Map([...applier.networks].map(([name, { network }]) => [network.index, name]));
+    return connectionRows(connections, performance.now(), (index) => names.get(index) ?? null);
   }
 
   zero(_service?: ServiceKey): void {}
@@ -345,6 +365,10 @@ class HostDataplane implements Dataplane {
       throw new ApplyError('nothing is configured yet, so nothing can be watched');
     return this.#running.watchers;
   }
+}
+
+function indexesOf({ networks }: Applier): Set<number> {
+  return new Set([...networks.values()].map(({ network }) => network.index));
 }
 
 const NO_DIFFERENCE = {

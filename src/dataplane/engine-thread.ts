@@ -197,6 +197,9 @@ class EngineThread {
       case 'service-gone':
         this.#engine.virtualServer?.services.remove(order.index);
         break;
+      case 'directed-networks':
+        this.#engine.virtualServer?.inNetworks.direct(order.networks);
+        break;
       case 'timeouts':
         this.#engine.virtualServer?.timeouts.set(order.tcp, order.tcpFin, order.udp);
         break;

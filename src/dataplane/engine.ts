@@ -3,7 +3,7 @@
  *
  *     out  tap.receive → outbound.forward → underlay.transmit        (express, or bridge.forward → encap)
  *     in   underlay.receive → inbound.deliver → tap.transmit         (express, or decap → bridge.deliver)
- *     VIP  host's TUN → ingress.direct → host's TUN
+ *     VIP  host's TUN → ingress.direct → host's TUN; inside a network before the way out, and before every tap.transmit
  *
  * An engine runs on one thread and owns its pool. It reads the clock, and nothing below it does.
  */
@@ -24,6 +24,7 @@ import { Extras } from './ipvs/extras.js';
 import { Ingress } from './ipvs/ingress.js';
 import { Services } from './ipvs/service.js';
 import { Timeouts } from './ipvs/states.js';
+import { NetworkDirector } from './network-director.js';
 import { Answerer } from './overlay/answer.js';
 import { Bridge } from './overlay/bridge.js';
 import type { Fdb } from './overlay/fdb.js';
@@ -64,6 +65,7 @@ interface VirtualServer {
   timeouts: Timeouts;
   director: Director;
   ingress: Ingress;
+  inNetworks: NetworkDirector;
 }
 
 export class Engine {
@@ -89,9 +91,10 @@ export class Engine {
   constructor(parts: EngineParts) {
     const { pool, counters, fdb, neighbours, vteps, tracer = NO_TRACER, virtualServer, clock } = parts;
     this.path = new Path(pool, counters, tracer);
-    this.virtualServer = virtualServer && makeVirtualServer(this.path, virtualServer);
     this.#clock = clock;
-    this.#bridge = new Bridge(this.path, this.networks, fdb, vteps, new Answerer(this.path, neighbours));
+    const answerer = new Answerer(this.path, neighbours);
+    this.#bridge = new Bridge(this.path, this.networks, fdb, vteps, answerer);
+    this.virtualServer = virtualServer && makeVirtualServer(this.path, virtualServer, neighbours, answerer);
     this.#received = new Batch(pool.packets);
     this.#local = new Batch(pool.packets);
     this.#remote = new Batch(pool.packets);
@@ -172,10 +175,13 @@ export class Engine {
       this.#direct(port, received);
       return count;
     }
+    const inNetworks = this.virtualServer?.inNetworks;
+    const network = this.networks.ofPort(port);
+    if (inNetworks !== undefined && network !== undefined) inNetworks.leave(received, network, this.#local);
     do {
       this.#outbound.forward(port);
       if (this.#remote.count > 0) this.#sendRemote();
-      if (this.#local.count > 0) this.#sendLocal();
+      if (this.#local.count > 0) this.#deliver();
     } while (received.count > 0);
     return count;
   }
@@ -189,7 +195,7 @@ export class Engine {
     this.path.counters.add('rxPackets', received.count);
     for (let done = false; !done; ) {
       done = this.#inbound.deliver();
-      if (this.#local.count > 0) this.#sendLocal();
+      if (this.#local.count > 0) this.#deliver();
     }
     return count;
   }
@@ -208,6 +214,12 @@ export class Engine {
     this.virtualServer!.ingress.direct(received, local);
     for (let i = 0; i < local.count; i++) pool.port[local.packets[i]!] = port;
     if (local.count > 0) this.#sendLocal();
+  }
+
+  /** Frames of networks to local ports. */
+  #deliver(): void {
+    this.virtualServer?.inNetworks.arrive(this.#local);
+    this.#sendLocal();
   }
 
   #sendRemote(): void {
@@ -243,7 +255,12 @@ export class Engine {
   }
 }
 
-function makeVirtualServer(path: Path, memory: VirtualServerMemory): VirtualServer {
+function makeVirtualServer(
+  path: Path,
+  memory: VirtualServerMemory,
+  neighbours: Neighbours,
+  answerer: Answerer,
+): VirtualServer {
   const counts = new DestinationCounts(memory.destinations);
   const connections = new Connections(memory.connections);
   const timeouts = new Timeouts();
@@ -251,5 +268,7 @@ function makeVirtualServer(path: Path, memory: VirtualServerMemory): VirtualServ
   const extras = new Extras(memory.extras);
   const { defence } = memory;
   const director = new Director({ path, services, connections, extras, counts, defence, timeouts });
-  return { services, connections, timeouts, director, ingress: new Ingress(path, director) };
+  const ingress = new Ingress(path, director);
+  const inNetworks = new NetworkDirector(path, director, neighbours, answerer);
+  return { services, connections, timeouts, director, ingress, inNetworks };
 }

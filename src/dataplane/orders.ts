@@ -60,6 +60,8 @@ export type Order =
   | { kind: 'attach-host'; port: number; fd: number; offloads: TapOffloads }
   | { kind: 'service'; service: ServiceSpec }
   | { kind: 'service-gone'; index: number }
+  /** indexes of the networks whose frames the director looks at */
+  | { kind: 'directed-networks'; networks: readonly number[] }
   /** seconds, `ipvsadm --set` */
   | { kind: 'timeouts'; tcp: number; tcpFin: number; udp: number }
   | { kind: 'network'; network: Network }

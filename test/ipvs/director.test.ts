@@ -51,6 +51,7 @@ function service(
   return {
     ...{
       index: 0,
+      network: 0,
       family: virtual.includes(':') ? 6 : 4,
       protocol: TCP,
       address: addressOf(virtual),

@@ -89,6 +89,14 @@ export const DROPS = [
     'syn-proxy',
     'A segment came before the SYN proxy had opened the connection to the server, and was not one that may come then.',
   ],
+  [
+    'not-served',
+    'A packet for the address of a virtual service inside a network was of none of its ports, and of no connection; its sender was told.',
+  ],
+  [
+    'destination-unknown',
+    'The destination of a virtual service inside a network has no MAC address there. List it under remotes or endpoints.',
+  ],
 ] as const;
 
 export type DropReason = (typeof DROPS)[number][0];

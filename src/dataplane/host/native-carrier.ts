@@ -261,10 +261,11 @@ function ordersOf(change: Change, engine: number): Order[] {
 }
 
 /** Timeouts first: a service takes those of all where it says nothing. */
-function serviceOrders({ set, gone, timeouts }: ServiceOrders): Order[] {
+function serviceOrders({ set, gone, timeouts, directed }: ServiceOrders): Order[] {
   return [
     ...(timeouts === null ? [] : [{ kind: 'timeouts', ...timeouts } as const]),
     ...gone.map((index): Order => ({ kind: 'service-gone', index })),
     ...set.map((service): Order => ({ kind: 'service', service })),
+    { kind: 'directed-networks', networks: directed },
   ];
 }

@@ -27,6 +27,8 @@ interface OpenDevice extends OpenEndpoint {
 
 /** Devices in memory can't tell that they have something, so they are asked. */
 const POLL_MS = 1;
+/** How often connections that have run out are looked for. */
+const SWEEP_MS = 1_000;
 const DEFAULT_MTU = 1500;
 const NO_OFFLOADS = Object.fromEntries(OFFLOADS.map((name) => [name, false])) as Offload;
 
@@ -43,6 +45,8 @@ export class PortableCarrier implements Carrier {
   #config: Config;
   #mtu: number;
   #turning = false;
+  /** when connections that have run out were looked for last */
+  #swept = 0;
 
   /** Throws ApplyError when the underlay can't be had. */
   static async open(
@@ -78,6 +82,7 @@ export class PortableCarrier implements Carrier {
       pool,
       counters: shared.counters[0]!,
       ...shared.tables,
+      virtualServer: shared.memory.virtualServer,
       tracer: new RingTracer(pool, shared.memory.watch, 0, micros),
       clock: () => performance.now(),
     });
@@ -134,8 +139,16 @@ export class PortableCarrier implements Carrier {
     for (const network of networks) this.#engine.networks.set(network);
   }
 
-  async serve({ services }: ServiceChange): Promise<void> {
-    if (services.length > 0) throw new ApplyError('virtual services need the native addon; build it');
+  async serve({ services, set, gone, timeouts, directed }: ServiceChange): Promise<void> {
+    if (services.length > 0) {
+      throw new ApplyError("virtual services on the host's own side need the native addon; build it");
+    }
+    const { virtualServer } = this.#engine;
+    if (virtualServer === undefined) return;
+    if (timeouts !== null) virtualServer.timeouts.set(timeouts.tcp, timeouts.tcpFin, timeouts.udp);
+    for (const index of gone) virtualServer.services.remove(index);
+    for (const service of set) virtualServer.services.set(service, performance.now());
+    virtualServer.inNetworks.direct(directed);
   }
 
   vtepsChanged(): void {
@@ -191,9 +204,18 @@ export class PortableCarrier implements Carrier {
     this.#turning = true;
     try {
       this.#engine.turn();
+      this.#sweep();
     } finally {
       this.#turning = false;
     }
+  }
+
+  /** Once a second. */
+  #sweep(): void {
+    const now = performance.now();
+    if (!this.#engine.hasConnections || now - this.#swept < SWEEP_MS) return;
+    this.#swept = now;
+    this.#engine.expireConnections();
   }
 }
 

@@ -23,13 +23,30 @@ export interface ServiceOrders {
   gone: readonly number[];
   /** seconds, of all services that say nothing; null: as they are */
   timeouts: { tcp: number; tcpFin: number; udp: number } | null;
+  /** indexes of the networks that have services, or connections of some */
+  directed: readonly number[];
 }
 
-/** And what the host shall lead to them. */
+/** And what the host shall lead to them, or answer for inside networks. */
 export interface ServiceChange extends ServiceOrders {
   services: Catch[];
   destinations: Catch[];
+  virtual: VirtualAddress[];
 }
+
+/** The address of a service inside a network. */
+export interface VirtualAddress {
+  /** index of the network */
+  network: number;
+  family: 4 | 6;
+  /** IPv4 in the first word */
+  address: ipv6.Words;
+}
+
+/** Index of the network with the name; undefined: there is none. */
+export type IndexOf = (network: string) => number | undefined;
+
+const NO_NETWORKS: IndexOf = () => undefined;
 
 /** What is in force, as the configuration says it. */
 type Wanted = Pick<Settled, 'services' | 'virtualServer'>;
@@ -37,8 +54,8 @@ type Wanted = Pick<Settled, 'services' | 'virtualServer'>;
 /** A destination that left while it had connections: they are led here until they have ended. */
 interface Leaving {
   row: number;
-  service: Catch;
-  destination: Catch;
+  service: ServiceSpec;
+  destination: DestinationSpec;
 }
 
 interface Known {
@@ -49,7 +66,7 @@ interface Known {
 
 export class ServiceKeeper {
   readonly #counts: DestinationCounts;
-  /** in force, by where they listen */
+  /** in force, by network and where they listen */
   readonly #known = new Map<string, Known>();
   readonly #indexes = new Set<number>();
   readonly #rows = new Set<number>();
@@ -61,8 +78,8 @@ export class ServiceKeeper {
   }
 
   /** The numbers of a destination in force, as schedulers count. */
-  counts(listen: string, address: string): { active: number; inactive: number; persistent: number } {
-    const row = this.#known.get(listen)?.rows.get(address);
+  counts(of: Of, address: string): { active: number; inactive: number; persistent: number } {
+    const row = this.#known.get(keyOf(of))?.rows.get(address);
     if (row === undefined) return { active: 0, inactive: 0, persistent: 0 };
     return {
       active: this.#counts.active(row),
@@ -74,7 +91,7 @@ export class ServiceKeeper {
   /** Everything in force, for an engine that takes another's place. */
   whole(): ServiceOrders {
     const set = [...this.#known.values()].map(({ spec }) => spec);
-    return { set, gone: [], timeouts: secondsOf(this.#wanted.virtualServer) };
+    return { set, gone: [], timeouts: secondsOf(this.#wanted.virtualServer), directed: this.#directed };
   }
 
   get wanted(): Wanted {
@@ -85,35 +102,37 @@ export class ServiceKeeper {
    * The difference to what is in force, which is `wanted` afterwards; undefined when there is none. Throws ApplyError,
    * and nothing has changed.
    */
-  change(wanted: Wanted): ServiceChange | undefined {
+  change(wanted: Wanted, indexOf = NO_NETWORKS): ServiceChange | undefined {
     const { services, virtualServer } = wanted;
-    for (const service of services) refuse(service);
+    for (const service of services) refuse(service, indexOf);
     const before = this.#wanted;
     if (isDeepStrictEqual(before, { services, virtualServer })) return undefined;
     this.#wanted = { services, virtualServer };
     const timed = !isDeepStrictEqual(before.virtualServer, virtualServer);
-    const listens = new Set(services.map(({ listen }) => listen));
+    const keys = new Set(services.map(keyOf));
     const gone: number[] = [];
-    for (const [listen, { spec, rows }] of this.#known) {
-      if (listens.has(listen)) continue;
+    for (const [key, { spec, rows }] of this.#known) {
+      if (keys.has(key)) continue;
       gone.push(spec.index);
       this.#indexes.delete(spec.index);
       this.#leave(spec, new Set(rows.values()));
-      this.#known.delete(listen);
+      this.#known.delete(key);
     }
     const set: ServiceSpec[] = [];
     for (const service of services) {
-      const before = this.#known.get(service.listen);
+      const key = keyOf(service);
+      const before = this.#known.get(key);
       const rows = new Map<string, number>();
-      const spec = this.#spec(service, before, rows);
+      const spec = this.#spec(service, before, rows, indexOf);
       if (before !== undefined) {
         const left = [...before.rows].filter(([address]) => !rows.has(address));
         this.#leave(before.spec, new Set(left.map(([, row]) => row)));
       }
-      this.#known.set(service.listen, { spec, rows });
+      this.#known.set(key, { spec, rows });
       if (timed || !isDeepStrictEqual(before?.spec, spec)) set.push(spec);
     }
-    return { set, gone, ...this.#catches(), timeouts: timed ? secondsOf(virtualServer) : null };
+    const timeouts = timed ? secondsOf(virtualServer) : null;
+    return { set, gone, ...this.#catches(), timeouts, directed: this.#directed };
   }
 
   /** What is to be led here when the last connection of a destination that left has ended; undefined while none has. */
@@ -121,45 +140,64 @@ export class ServiceKeeper {
     const { length } = this.#leaving;
     if (length === 0) return undefined;
     const catches = this.#catches();
-    return this.#leaving.length === length ? undefined : { set: [], gone: [], timeouts: null, ...catches };
+    if (this.#leaving.length === length) return undefined;
+    return { set: [], gone: [], timeouts: null, ...catches, directed: this.#directed };
   }
 
   /** The rows' destinations are no longer in the service. */
   #leave(spec: ServiceSpec, rows: ReadonlySet<number>): void {
-    const service = catchOf(spec, spec.protocol);
     for (const each of spec.destinations) {
       if (!rows.has(each.row)) continue;
       this.#rows.delete(each.row);
-      this.#leaving.push({ row: each.row, service, destination: catchOf(each, spec.protocol) });
+      this.#leaving.push({ row: each.row, service: spec, destination: each });
     }
   }
 
-  #catches(): Pick<ServiceChange, 'services' | 'destinations'> {
+  /** Services inside networks have an address there; those of the host's side are led here. */
+  #catches(): Pick<ServiceChange, 'services' | 'destinations' | 'virtual'> {
     const services: Catch[] = [];
     const destinations: Catch[] = [];
-    for (const { spec } of this.#known.values()) {
-      services.push(catchOf(spec, spec.protocol));
-      for (const each of spec.destinations) destinations.push(catchOf(each, spec.protocol));
-    }
+    const virtual: VirtualAddress[] = [];
+    const add = (spec: ServiceSpec, of: readonly DestinationSpec[]) => {
+      const { network, family, address, protocol } = spec;
+      if (network !== HOST_SIDE) {
+        virtual.push({ network, family, address });
+        return;
+      }
+      services.push(catchOf(spec, protocol));
+      for (const each of of) destinations.push(catchOf(each, protocol));
+    };
+    for (const { spec } of this.#known.values()) add(spec, spec.destinations);
     this.#leaving = this.#leaving.filter(({ row }) => this.#busy(row));
-    for (const { service, destination } of this.#leaving) {
-      services.push(service);
-      destinations.push(destination);
-    }
-    return { services, destinations };
+    for (const { service, destination } of this.#leaving) add(service, [destination]);
+    return { services, destinations, virtual };
+  }
+
+  get #directed(): number[] {
+    const networks = new Set<number>();
+    for (const { spec } of this.#known.values()) networks.add(spec.network);
+    for (const { service } of this.#leaving) networks.add(service.network);
+    networks.delete(HOST_SIDE);
+    return [...networks];
   }
 
   #busy(row: number): boolean {
     return this.#counts.active(row) + this.#counts.inactive(row) !== 0;
   }
 
-  #spec(service: Service, before: Known | undefined, rows: Map<string, number>): ServiceSpec {
+  #spec(
+    service: Service,
+    before: Known | undefined,
+    rows: Map<string, number>,
+    indexOf: IndexOf,
+  ): ServiceSpec {
     const listen = parseListen(service.listen);
     if (listen === undefined || listen.protocol === 'mark')
       throw new ApplyError(`${service.listen}: no address`);
     const { timeouts, scheduler, schedulerFlags } = service;
     return {
       index: before?.spec.index ?? free(this.#indexes),
+      network: service.network === null ? HOST_SIDE : indexOf(service.network)!,
       family: listen.family,
       protocol: PROTOCOL[listen.protocol],
       address: wordsOf(listen.address),
@@ -216,6 +254,13 @@ export class ServiceKeeper {
   }
 }
 
+/** No network has this index: the host's own side. */
+const HOST_SIDE = 0;
+
+type Of = Pick<Service, 'network' | 'listen'>;
+
+const keyOf = ({ network, listen }: Of): string => `${network ?? ''}\0${listen}`;
+
 function secondsOf({ tcpSeconds, tcpFinSeconds, udpSeconds }: VirtualServer): ServiceOrders['timeouts'] {
   return { tcp: tcpSeconds, tcpFin: tcpFinSeconds, udp: udpSeconds };
 }
@@ -250,13 +295,16 @@ function free(used: Set<number>): number {
 }
 
 /** What the director doesn't do is refused by name, never ignored. */
-function refuse(service: Service): void {
+function refuse(service: Service, indexOf: IndexOf): void {
+  const { network } = service;
+  if (network !== null && indexOf(network) === undefined) {
+    throw new ApplyError(`service ${service.listen}: there is no network ${network}`);
+  }
   const faults: string[] = [];
   const no = (fault: boolean, name: string) => {
     if (fault) faults.push(name);
   };
   no(service.listen.startsWith('mark'), 'a mark');
-  no(service.network !== null, 'network');
   no(service.persistence !== null, 'persistence');
   no(service.onePacket, 'onePacket');
   no(service.resetOnExpiry, 'resetOnExpiry');

@@ -9,6 +9,7 @@ import {
   KIND_DESTINATION_IPV6,
   KIND_IPV6,
   KIND_TEMPLATE,
+  NETWORK,
   STATE,
   TICKS_PER_SECOND,
   VIRTUAL,
@@ -33,27 +34,36 @@ const IDLE: Busy = { active: 0, inactive: 0, persistent: 0 };
 /** As they are in force. Packets and bytes are not counted per service. */
 export function virtualServerRows(
   services: readonly Service[],
-  busy: (listen: string, address: string) => Busy = () => IDLE,
+  busy: (of: Service, address: string) => Busy = () => IDLE,
 ): ServiceRow[] {
-  return services.map(
-    ({ network, listen, scheduler, schedulerFlags, persistence, onePacket, destinations }) => ({
+  return services.map((service) => {
+    const { network, listen, scheduler, schedulerFlags, persistence, onePacket, destinations } = service;
+    return {
       ...{ network, listen, scheduler, schedulerFlags, persistence, onePacket },
       stats: { ...NO_COUNTS },
       rates: { ...NO_RATES },
       destinations: destinations.map(
         ({ address, weight, forward, tunnel, upperThreshold, lowerThreshold }) => ({
           ...{ address, weight, forward, tunnel, upperThreshold, lowerThreshold },
-          ...busy(listen, address),
+          ...busy(service, address),
           stats: { ...NO_COUNTS },
           rates: { ...NO_RATES },
         }),
       ),
-    }),
-  );
+    };
+  });
 }
 
-/** Every connection that has not run out. @param nowMs on the engines' clock */
-export function connectionRows(connections: Connections, nowMs: number): ConnectionRow[] {
+/**
+ * Every connection that has not run out.
+ * @param nowMs on the engines' clock
+ * @param nameOf of the network with the index; null: there is none, so it is the host's own side
+ */
+export function connectionRows(
+  connections: Connections,
+  nowMs: number,
+  nameOf: (network: number) => string | null = () => null,
+): ConnectionRow[] {
   const { records, expires, highWater } = connections;
   const now = Math.floor((nowMs * TICKS_PER_SECOND) / 1000) | 0;
   const rows: ConnectionRow[] = [];
@@ -67,7 +77,7 @@ export function connectionRows(connections: Connections, nowMs: number): Connect
     const client = (kind & KIND_IPV6) !== 0;
     const server = (kind & KIND_DESTINATION_IPV6) !== 0;
     rows.push({
-      network: null,
+      network: nameOf(records[at + NETWORK]!),
       protocol: PROTOCOLS[protocol] ?? 'ip',
       state: stateName(protocol, records[at + STATE]! & 0xff, (kind & KIND_TEMPLATE) !== 0),
       expiresSeconds: Math.ceil(left / TICKS_PER_SECOND),

@@ -68,13 +68,16 @@ export class Director {
     return Math.floor((this.nowMs * TICKS_PER_SECOND) / 1000) | 0;
   }
 
-  /** @param parsed what was read from the packet (packet.ts) */
-  balance(packet: number, parsed: Parsed): Verdict {
+  /**
+   * @param parsed what was read from the packet (packet.ts)
+   * @param network index of the overlay network that the packet is in
+   */
+  balance(packet: number, parsed: Parsed, network = HOST_SIDE): Verdict {
     const { protocol } = parsed;
     if (protocol !== tcp.PROTOCOL && protocol !== udp.PROTOCOL && protocol !== sctp.PROTOCOL) return PASS;
     if (parsed.fragment !== WHOLE) return PASS;
     const flow = this.#flow;
-    readFlow(flow, protocol, parsed, HOST_SIDE);
+    readFlow(flow, protocol, parsed, network);
     let reference = this.#connections.find(flow);
     if (reference === NO_CONNECTION) {
       reference = this.scheduling.begin(parsed, flow, this.nowMs);
@@ -83,10 +86,18 @@ export class Director {
     return this.#carry(packet, parsed, reference);
   }
 
+  /** What may be an answer of a destination, where clients' own packets don't come; PASS: it is of no connection. */
+  reply(packet: number, parsed: Parsed, network: number): Verdict {
+    readFlow(this.#flow, parsed.protocol, parsed, network);
+    const reference = this.#connections.find(this.#flow);
+    if (reference === NO_CONNECTION || (reference & 1) === 0) return PASS;
+    return this.#carry(packet, parsed, reference);
+  }
+
   /** An ICMP error that speaks of a packet of a connection. @param quoted what was read of that packet */
-  translate(packet: number, outer: Parsed, quoted: Parsed): Verdict {
+  translate(packet: number, outer: Parsed, quoted: Parsed, network = HOST_SIDE): Verdict {
     turn(quoted, this.#turned);
-    readFlow(this.#flow, quoted.protocol, this.#turned, HOST_SIDE);
+    readFlow(this.#flow, quoted.protocol, this.#turned, network);
     const found = this.#connections.find(this.#flow);
     if (found === NO_CONNECTION) return PASS;
     const at = this.#connections.at(found >> 1);

@@ -55,7 +55,7 @@ export class Scheduling {
 
   /** A connection for the packet, as `Connections.find` gives it; NO_CONNECTION: `verdict` says why. */
   begin(parsed: Parsed, flow: PacketFlow, nowMs: number): number {
-    const service = this.#services.find(parsed);
+    const service = this.#services.find(parsed, flow.network);
     if (service === undefined || !this.#mayBegin(parsed)) return this.#none(PASS);
     if (service.spec.defence !== undefined) {
       this.reason = this.#gate.bars(service, flow, nowMs);

@@ -16,6 +16,8 @@ import { Timeouts } from './states.js';
 export interface ServiceSpec extends Wish {
   /** stable while the service exists */
   index: number;
+  /** index of the overlay network whose clients it serves; 0: the host's own side */
+  network: number;
   family: 4 | 6;
   protocol: number;
   /** IPv4 in the first word */
@@ -76,7 +78,7 @@ export class Services {
       if (before !== undefined) this.#leave(before);
       service = new Service(spec, destinations, this.#random);
       this.#byIndex[spec.index] = service;
-      const key = keyOf(spec.protocol, spec.address[0], spec.address[3], spec.port);
+      const key = keyOf(spec.network, spec.protocol, spec.address[0], spec.address[3], spec.port);
       const list = this.#byKey.get(key);
       if (list === undefined) this.#byKey.set(key, [service]);
       else list.push(service);
@@ -106,18 +108,19 @@ export class Services {
   }
 
   /** The service that the packet is addressed to, by its port or by none. */
-  find(parsed: Parsed): Service | undefined {
-    return this.#find(parsed, parsed.destinationPort) ?? this.#find(parsed, 0);
+  find(parsed: Parsed, network = 0): Service | undefined {
+    return this.#find(parsed, network, parsed.destinationPort) ?? this.#find(parsed, network, 0);
   }
 
-  #find(parsed: Parsed, port: number): Service | undefined {
+  #find(parsed: Parsed, network: number, port: number): Service | undefined {
     const { protocol, destination0, destination1, destination2, destination3 } = parsed;
-    const list = this.#byKey.get(keyOf(protocol, destination0, destination3, port));
+    const list = this.#byKey.get(keyOf(network, protocol, destination0, destination3, port));
     if (list === undefined) return undefined;
     for (const service of list) {
       const { spec } = service;
       const [a, b, c, d] = spec.address;
       if (spec.protocol !== protocol || spec.family !== parsed.family || spec.port !== port) continue;
+      if (spec.network !== network) continue;
       if (a === destination0 && b === destination1 && c === destination2 && d === destination3)
         return service;
     }
@@ -141,20 +144,22 @@ export class Services {
   }
 
   #leave(service: Service): void {
-    const { protocol, address, port } = service.spec;
-    const key = keyOf(protocol, address[0], address[3], port);
+    const { network, protocol, address, port } = service.spec;
+    const key = keyOf(network, protocol, address[0], address[3], port);
     const rest = (this.#byKey.get(key) ?? []).filter((each) => each !== service);
     if (rest.length === 0) this.#byKey.delete(key);
     else this.#byKey.set(key, rest);
   }
 }
 
-function keyOf(protocol: number, first: number, last: number, port: number): number {
-  return Math.imul(first ^ Math.imul(last, 0x9e3779b1), 0x85ebca6b) ^ ((protocol << 16) | port);
+function keyOf(network: number, protocol: number, first: number, last: number, port: number): number {
+  const address = Math.imul(first ^ Math.imul(last ^ network, 0x9e3779b1), 0x85ebca6b);
+  return address ^ ((protocol << 16) | port);
 }
 
 function sameKey(a: ServiceSpec, b: ServiceSpec): boolean {
   return (
+    a.network === b.network &&
     a.protocol === b.protocol &&
     a.family === b.family &&
     a.port === b.port &&
