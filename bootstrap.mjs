@@ -32,6 +32,13 @@ const TEST = [
   ['nginx', 'nginx-light'],
   ['wrk', 'wrk'],
   ['ps', 'procps'],
+  ['redis-server', 'redis-server'],
+  ['redis-cli', 'redis-tools'],
+  ['psql', 'postgresql'],
+  ['openssl', 'openssl'],
+  ['dnsmasq', 'dnsmasq-base'],
+  ['dig', 'bind9-dnsutils'],
+  ['sipp', 'sip-tester'],
 ];
 /** For node-gyp, which compiles the optional raw-socket while npm installs it. */
 const GYP = [
