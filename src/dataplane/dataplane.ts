@@ -83,6 +83,7 @@ interface Running {
   services: ServiceKeeper;
   virtualAddresses: VirtualAddresses;
   connections: Connections;
+  extras: Extras;
   watchers: Watchers;
 }
 
@@ -243,8 +244,9 @@ class HostDataplane implements Dataplane {
     const ageing = new Ageing(carrier, shared);
     const connections = new Connections(memory.virtualServer.connections);
     const virtualAddresses = new VirtualAddresses(shared.tables.neighbours);
+    const extras = new Extras(memory.virtualServer.extras);
     const watchers = new Watchers(memory.watch);
-    return { shared, carrier, applier, ageing, services, virtualAddresses, connections, watchers };
+    return { shared, carrier, applier, ageing, services, virtualAddresses, connections, extras, watchers };
   }
 
   // What happens by itself.
@@ -315,9 +317,9 @@ class HostDataplane implements Dataplane {
 
   connections(): ConnectionRow[] {
     if (this.#running === undefined) return [];
-    const { connections, applier } = this.#running;
+    const { connections, extras, applier } = this.#running;
     const names = new Map([...applier.networks].map(([name, { network }]) => [network.index, name]));
-    return connectionRows(connections, performance.now(), (index) => names.get(index) ?? null);
+    return connectionRows(connections, extras, performance.now(), (index) => names.get(index) ?? null);
   }
 
   zero(_service?: ServiceKey): void {}

@@ -84,10 +84,10 @@ test('other timeouts reach every service, and an engine that takes another’s p
 
 test('what can not be had is refused by name, and nothing has changed', (t) => {
   const { keeper } = world();
-  const config = { networks: [], services: [{ listen: WEB, persistence: {}, destinations: [] }] };
+  const config = { networks: [], services: [{ listen: WEB, synProxy: true, destinations: [] }] };
   t.throws(() => keeper.change(settle(parseConfig(config, 'the test'), null)), {
     instanceOf: ApplyError,
-    message: /203\.0\.113\.80:80: not supported yet: persistence/,
+    message: /203\.0\.113\.80:80: not supported yet: synProxy/,
   });
   t.deepEqual(keeper.wanted.services, []);
 });

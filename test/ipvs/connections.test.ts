@@ -23,6 +23,7 @@ function tuple(client: number, port: number, protocol = 6, family: 4 | 6 = 4): T
     ...{ source0: client | 0, source1: wide ? 1 : 0, source2: wide ? 2 : 0, source3: wide ? port : 0 },
     ...{ target0: 0x0a000064, target1: wide ? 7 : 0, target2: 0, target3: wide ? 9 : 0 },
     ...{ ports: (port << 16) | 80 | 0, protocol, network: 3, family },
+    engine: protocol > TEMPLATE_OF ? 0x5eed : 0,
   };
 }
 
@@ -49,6 +50,7 @@ function reply(from: Tuple, host: number): Tuple {
       ports: (8080 << 16) | (from.ports >>> 16) | 0,
       protocol: from.protocol,
       network: 3,
+      engine: from.engine,
       family: from.family,
     },
   };

@@ -97,6 +97,7 @@ export const DROPS = [
     'destination-unknown',
     'The destination of a virtual service inside a network has no MAC address there. List it under remotes or endpoints.',
   ],
+  ['no-call-id', "A packet for a service with the persistence engine sip had no Call-ID; is it SIP's?"],
 ] as const;
 
 export type DropReason = (typeof DROPS)[number][0];

@@ -217,6 +217,7 @@ export class ServiceKeeper {
         udp: timeouts.udpSeconds ?? 0,
       },
       ...defenceOf(service),
+      ...persistenceOf(service, this.#wanted.virtualServer),
       destinations: service.destinations.map((each) => this.#destination(each, before, rows)),
     };
   }
@@ -240,10 +241,10 @@ export class ServiceKeeper {
     };
   }
 
-  /** A row to which no connection of an earlier destination refers. */
+  /** A row to which no connection or template of an earlier destination refers. */
   #freeRow(): number {
     for (let row = 0; row < this.#counts.capacity; row++) {
-      if (this.#rows.has(row) || this.#busy(row)) continue;
+      if (this.#rows.has(row) || this.#busy(row) || this.#counts.persistent(row) !== 0) continue;
       this.#rows.add(row);
       this.#counts.clear(row);
       return row;
@@ -263,6 +264,12 @@ const keyOf = ({ network, listen }: Of): string => `${network ?? ''}\0${listen}`
 
 function secondsOf({ tcpSeconds, tcpFinSeconds, udpSeconds }: VirtualServer): ServiceOrders['timeouts'] {
   return { tcp: tcpSeconds, tcpFin: tcpFinSeconds, udp: udpSeconds };
+}
+
+function persistenceOf({ persistence }: Service, { expireQuiescentTemplate }: VirtualServer) {
+  return persistence === null
+    ? {}
+    : { persistence: { ...persistence, expireQuiescent: expireQuiescentTemplate } };
 }
 
 type Place = Pick<ServiceSpec | DestinationSpec, 'family' | 'address' | 'port'>;
@@ -305,7 +312,6 @@ function refuse(service: Service, indexOf: IndexOf): void {
     if (fault) faults.push(name);
   };
   no(service.listen.startsWith('mark'), 'a mark');
-  no(service.persistence !== null, 'persistence');
   no(service.onePacket, 'onePacket');
   no(service.resetOnExpiry, 'resetOnExpiry');
   no(service.rescheduleRemoved, 'rescheduleRemoved');

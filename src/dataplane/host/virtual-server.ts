@@ -5,6 +5,7 @@ import {
   CLIENT_PORTS,
   type Connections,
   DESTINATION,
+  EXTRA,
   KIND,
   KIND_DESTINATION_IPV6,
   KIND_IPV6,
@@ -14,6 +15,7 @@ import {
   TICKS_PER_SECOND,
   VIRTUAL,
 } from '../ipvs/connections.js';
+import { ENGINE_DATA, ENGINE_LENGTH, type Extras } from '../ipvs/extras.js';
 import {
   type ConnectionRow,
   type DestinationRow,
@@ -61,6 +63,7 @@ export function virtualServerRows(
  */
 export function connectionRows(
   connections: Connections,
+  extras: Extras,
   nowMs: number,
   nameOf: (network: number) => string | null = () => null,
 ): ConnectionRow[] {
@@ -84,10 +87,19 @@ export function connectionRows(
       source: end(records, at + CLIENT, client, ports >>> 16),
       virtual: end(records, at + VIRTUAL, client, ports & 0xffff),
       destination: end(records, at + DESTINATION, server, kind >>> 16),
-      engine: null,
+      engine: engineOf(extras, kind, records[at + EXTRA]!),
     });
   }
   return rows;
+}
+
+/** What a template's persistence engine goes by. @param extra 1 + the row that has it, 0: none has */
+function engineOf(extras: Extras, kind: number, extra: number): ConnectionRow['engine'] {
+  if ((kind & KIND_TEMPLATE) === 0 || extra === 0) return null;
+  const at = extras.at(extra - 1);
+  const from = 4 * at + ENGINE_DATA;
+  const data = Buffer.from(extras.bytes.slice(from, from + extras.words[at + ENGINE_LENGTH]!));
+  return { name: 'sip', data: data.toString('latin1') };
 }
 
 function end(records: Int32Array, at: number, wide: boolean, port: number): string {

@@ -25,11 +25,12 @@ export const OWNER = 15; // row of the destination << 16 | index of the service
 export const NETWORK = 16; // index of the overlay network of its client; 0: the host's own side
 export const TIMEOUT = 17; // ticks from the last packet to the end
 export const PACKETS = 18; // packets of the client; wraps
-export const TEMPLATE = 19; // 1 + number of the persistence template that it belongs to, 0: none
+export const TEMPLATE = 19; // 1 + number of the persistence template that it belongs to, 0: none; of a template: how many belong to it
 export const EXTRA = 20; // 1 + number of what a helper keeps for it, 0: nothing
 export const STAMP = 21; // tick of the last synchronisation
 export const CLIENT_ACK = 22; // last acknowledgement of the client: what a reset towards it must carry
 export const DESTINATION_ACK = 23;
+export const ENGINE_HASH = 22; // of a template: hash of what its persistence engine goes by, a part of its key; 0: none
 const WORDS = 24;
 
 /** Bits of the kind. */
@@ -78,6 +79,8 @@ export interface Tuple {
   protocol: number;
   /** index of the overlay network; 0: the host's own side */
   network: number;
+  /** of a template: hash of what its persistence engine goes by; 0 otherwise */
+  engine: number;
   family: 4 | 6;
 }
 
@@ -176,6 +179,7 @@ export class Connections {
     if ((kind & ((0xff << 8) | KIND_TEMPLATE)) !== protocolKind(tuple.protocol)) return false;
     const ports = records[at + CLIENT_PORTS]!;
     if (records[at + NETWORK] !== tuple.network) return false;
+    if ((kind & KIND_TEMPLATE) !== 0 && records[at + ENGINE_HASH] !== tuple.engine) return false;
     let source = at + CLIENT;
     let target = at + VIRTUAL;
     if ((reference & 1) === 0) {
@@ -230,6 +234,7 @@ export class Connections {
     records[at + VIRTUAL + 3] = tuple.target3;
     records[at + CLIENT_PORTS] = tuple.ports;
     records[at + NETWORK] = tuple.network;
+    records[at + ENGINE_HASH] = tuple.engine;
     records[at + KIND] = protocolKind(tuple.protocol) | kindBits | (tuple.family === 6 ? KIND_IPV6 : 0);
     return connection;
   }
@@ -248,15 +253,21 @@ export class Connections {
   /** Under the lock: nobody finds it any more, and its record is free. */
   remove(connection: number): void {
     const header = this.#header;
+    this.hide(connection);
+    this.expires[connection] = 0;
+    header[COUNT]!--;
+    this.#giveBack(connection);
+  }
+
+  /** Under the lock: nobody finds it any more, but its record stays until it is removed. */
+  hide(connection: number): void {
+    const header = this.#header;
     Atomics.add(header, VERSION, 1);
     this.#leave(this.#clientHash(connection), connection * 2);
     if ((this.records[connection * WORDS + STATE]! & FLAG_REPLIES) !== 0) {
       this.#leave(this.#replyHash(connection), connection * 2 + 1);
     }
     Atomics.add(header, VERSION, 1);
-    this.expires[connection] = 0;
-    header[COUNT]!--;
-    this.#giveBack(connection);
   }
 
   /** The first connection from `from` on that has run out at `now`; -1 when there is none below the high-water mark. */
@@ -366,7 +377,13 @@ function protocolKind(protocol: number): number {
 /** Never 0, which is an empty entry. */
 export function hashOf(tuple: Tuple): number {
   const { source1, source2, source3, target1, target2, target3 } = tuple;
-  let h = first(tuple.source0, tuple.target0, tuple.ports, protocolKind(tuple.protocol), tuple.network);
+  let h = first(
+    tuple.source0 ^ tuple.engine,
+    tuple.target0,
+    tuple.ports,
+    protocolKind(tuple.protocol),
+    tuple.network,
+  );
   if ((source1 | source2 | source3 | target1 | target2 | target3) !== 0) {
     h = rest(h, source1, source2, source3, target1, target2, target3);
   }
@@ -383,8 +400,9 @@ function hashRecord(
 ): number {
   const [s1, s2, s3] = [words[source + 1]!, words[source + 2]!, words[source + 3]!];
   const [t1, t2, t3] = [words[target + 1]!, words[target + 2]!, words[target + 3]!];
+  const engine = (kind & KIND_TEMPLATE) !== 0 ? words[at + ENGINE_HASH]! : 0;
   let h = first(
-    words[source]!,
+    words[source]! ^ engine,
     words[target]!,
     ports,
     kind & ((0xff << 8) | KIND_TEMPLATE),

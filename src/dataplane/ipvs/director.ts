@@ -58,7 +58,7 @@ export class Director {
     this.#path = path;
     this.#connections = connections;
     const gate = new Gate(new SourceRates(defence.rates, ratesKey(defence)));
-    this.scheduling = new Scheduling(path.pool, services, connections, counts, gate);
+    this.scheduling = new Scheduling(path.pool, services, connections, counts, gate, extras);
     this.progress = new Progress(path.pool, connections, services, counts, timeouts);
     this.#forwarding = new Forwarding(path, connections);
     this.#ending = new Ending(connections, extras, services, counts);

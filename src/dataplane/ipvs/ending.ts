@@ -1,7 +1,18 @@
 /** How a connection ends: its time is over, and nobody finds it any more. */
-import { type Connections, EXTRA, FLAG_ACTIVE, rowOf, STATE } from './connections.js';
+import {
+  type Connections,
+  EXTRA,
+  FLAG_ACTIVE,
+  KIND,
+  KIND_TEMPLATE,
+  rowOf,
+  STATE,
+  TEMPLATE,
+  TIMEOUT,
+} from './connections.js';
 import type { DestinationCounts } from './destination.js';
 import type { Extras } from './extras.js';
+import { held, leave } from './persistence.js';
 import type { Services } from './service.js';
 
 export class Ending {
@@ -25,6 +36,7 @@ export class Ending {
       connections.locked(() => {
         // A packet may have come in between.
         if (connections.nextExpired(at, now) !== at) return;
+        if (held(connections, at, now)) return;
         this.end(at);
         ended++;
       });
@@ -37,11 +49,17 @@ export class Ending {
     const { records } = this.#connections;
     const at = this.#connections.at(connection);
     const row = rowOf(records, at);
-    if ((records[at + STATE]! & FLAG_ACTIVE) !== 0) this.#counts.addActive(row, -1);
+    const isTemplate = (records[at + KIND]! & KIND_TEMPLATE) !== 0;
+    const template = isTemplate ? 0 : records[at + TEMPLATE]!;
+    const early = records[at + TIMEOUT] === 0;
+    if (isTemplate) this.#counts.addPersistent(row, -1);
+    else if ((records[at + STATE]! & FLAG_ACTIVE) !== 0) this.#counts.addActive(row, -1);
     else this.#counts.addInactive(row, -1);
     this.#services.destinationAt(row)?.weigh();
     const extra = records[at + EXTRA]!;
     this.#connections.remove(connection);
     if (extra !== 0) this.#extras.free(extra - 1);
+    const along = template === 0 ? -1 : leave(this.#connections, template - 1, early);
+    if (along >= 0) this.end(along);
   }
 }

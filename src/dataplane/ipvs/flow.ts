@@ -6,7 +6,7 @@ import type { Flow } from './schedulers/scheduler.js';
 export type PacketFlow = Tuple & Flow;
 
 export const noFlow = (): PacketFlow => ({
-  ...{ family: 4, protocol: 0, network: 0, ports: 0, sourcePort: 0, targetPort: 0 },
+  ...{ family: 4, protocol: 0, network: 0, engine: 0, ports: 0, sourcePort: 0, targetPort: 0 },
   ...{ source0: 0, source1: 0, source2: 0, source3: 0 },
   ...{ target0: 0, target1: 0, target2: 0, target3: 0 },
 });

@@ -39,6 +39,8 @@ export class Parsed {
   code = 0;
   fragment: typeof WHOLE | typeof FIRST_FRAGMENT | typeof LATER_FRAGMENT = WHOLE;
   fragmentId = 0;
+  /** the host's mark of it (fwmark), of whoever reads it to set; 0: none */
+  mark = 0;
   /** Words as on the wire, signed; an IPv4 address in the first, the others 0. */
   source0 = 0;
   source1 = 0;

@@ -1,6 +1,6 @@
 /**
- * The persistence engine "sip" (ip_vs_pe_sip.c): calls stay at their server by the Call-ID of their messages (RFC 3261
- * §20.8, UDP), whoever sends them. The header's name in upper or lower case, or its short form `i` (§7.3.3); folded
+ * The persistence engine "sip" (ip_vs_pe_sip.c): a client's calls stay each at its server by the Call-ID of their messages
+ * (RFC 3261 §20.8, UDP); the service's mask says who is one client. The header's name in upper or lower case, or its short form `i` (§7.3.3); folded
  * lines (§7.3.1); lines end in CR LF, CR or LF, as RFC 2543 had it.
  */
 import { mix } from '../wire/flow.js';
@@ -33,7 +33,7 @@ for (let byte = 0; byte < 128; byte++) {
 
 /**
  * Finds the Call-ID of the SIP message in the UDP datagram that was read. False: there is none, or it is not whole or too
- * long; the service's other persistence goes then.
+ * long.
  */
 export function findCallId(memory: Memory, parsed: Parsed, found: CallId): boolean {
   const { bytes, view } = memory;
@@ -111,9 +111,15 @@ export function hashCallId(bytes: Uint8Array, { from, length }: CallId, seed: nu
   return state ^ (state >>> 13);
 }
 
-/** Whether the Call-ID is the one that was kept. */
-export function isCallId(bytes: Uint8Array, { from, length }: CallId, kept: Uint8Array): boolean {
-  if (length !== kept.length) return false;
-  for (let i = 0; i < length; i++) if (bytes[from + i] !== kept[i]) return false;
+/** Whether the Call-ID is the one of `keptLength` bytes that was kept at `at`. */
+export function isCallId(
+  bytes: Uint8Array,
+  { from, length }: CallId,
+  kept: Uint8Array,
+  at: number,
+  keptLength: number,
+): boolean {
+  if (length !== keptLength) return false;
+  for (let i = 0; i < length; i++) if (bytes[from + i] !== kept[at + i]) return false;
   return true;
 }

@@ -14,8 +14,19 @@ import {
 } from './connections.js';
 import type { DestinationCounts } from './destination.js';
 import type { Parsed } from './packet.js';
+import { assure } from './persistence.js';
 import type { Services } from './service.js';
-import { chunkType, INPUT, isActive, nextSctp, nextTcp, OUTPUT, type Timeouts, UDP_STATE } from './states.js';
+import {
+  chunkType,
+  INPUT,
+  isActive,
+  isOpen,
+  nextSctp,
+  nextTcp,
+  OUTPUT,
+  type Timeouts,
+  UDP_STATE,
+} from './states.js';
 
 export const STATE_MASK = 0xff;
 
@@ -59,6 +70,9 @@ export class Progress {
       if (next !== state) {
         const service = this.#services.at(serviceOf(records, at));
         records[at + TIMEOUT] = ticksOf(service?.timeouts ?? this.#timeouts, parsed.protocol, next);
+      }
+      if (next !== state ? isOpen(parsed.protocol, next) : reply && parsed.protocol === udp.PROTOCOL) {
+        assure(this.#connections, at);
       }
       if (((before ^ after) & FLAG_ACTIVE) !== 0) this.#count(rowOf(records, at), active ? 1 : -1);
       return;

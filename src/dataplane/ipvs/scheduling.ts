@@ -1,4 +1,5 @@
 /** How a connection begins: whether the packet may begin one, and at which destination (ip_vs_schedule). */
+import { drop } from '../core/drops.js';
 import type { Pool } from '../core/pool.js';
 import * as sctp from '../wire/sctp.js';
 import * as tcp from '../wire/tcp.js';
@@ -18,10 +19,12 @@ import {
 } from './connections.js';
 import { type Gate, OPEN } from './defence/gate.js';
 import type { Destination, DestinationCounts } from './destination.js';
+import type { Extras } from './extras.js';
 import type { PacketFlow } from './flow.js';
 import type { Parsed } from './packet.js';
+import { Persistence } from './persistence.js';
 import { ticksOf } from './progress.js';
-import type { Service, Services } from './service.js';
+import { FTP_PORT, type Service, type Services } from './service.js';
 import { chunkType } from './states.js';
 import { BARRED, NO_DESTINATION, PASS, TABLE_FULL, type Verdict } from './verdict.js';
 
@@ -38,6 +41,7 @@ export class Scheduling {
   readonly #connections: Connections;
   readonly #counts: DestinationCounts;
   readonly #gate: Gate;
+  readonly #persistence: Persistence;
 
   constructor(
     pool: Pool,
@@ -45,7 +49,9 @@ export class Scheduling {
     connections: Connections,
     counts: DestinationCounts,
     gate: Gate,
+    extras: Extras,
   ) {
+    this.#persistence = new Persistence(pool, connections, extras, services, counts);
     this.#pool = pool;
     this.#services = services;
     this.#connections = connections;
@@ -57,14 +63,21 @@ export class Scheduling {
   begin(parsed: Parsed, flow: PacketFlow, nowMs: number): number {
     const service = this.#services.find(parsed, flow.network);
     if (service === undefined || !this.#mayBegin(parsed)) return this.#none(PASS);
+    const persistent = service.spec.persistence !== undefined;
+    const isData = service.spec.port === FTP_PORT && flow.targetPort !== FTP_PORT;
+    if (isData && !persistent) return this.#none(PASS);
     if (service.spec.defence !== undefined) {
       this.reason = this.#gate.bars(service, flow, nowMs);
       if (this.reason !== OPEN) return this.#none(BARRED);
     }
-    const destination = service.scheduler.pick(flow, nowMs);
-    if (destination === undefined) return this.#none(NO_DESTINATION);
-    const connection = this.#enter(service, destination, flow, nowMs);
-    return connection === NO_CONNECTION ? this.#none(TABLE_FULL) : connection;
+    const destination = persistent ? undefined : service.scheduler.pick(flow, nowMs);
+    if (destination === undefined && !persistent) return this.#none(NO_DESTINATION);
+    const connection = this.#enter(service, destination, parsed, flow, nowMs);
+    if (connection !== NO_CONNECTION) return connection;
+    const verdict = persistent ? this.#persistence.verdict : TABLE_FULL;
+    if (verdict === BARRED) this.reason = drop['no-call-id'];
+    // It may be for somebody else at the address (ip_vs_leave).
+    return this.#none(verdict === NO_DESTINATION && isData ? PASS : verdict);
   }
 
   #none(verdict: Verdict): typeof NO_CONNECTION {
@@ -81,19 +94,30 @@ export class Scheduling {
     return parsed.protocol !== sctp.PROTOCOL || chunkType(this.#pool, parsed) === sctp.INIT;
   }
 
-  /** Another engine may have made it in between. */
-  #enter(service: Service, destination: Destination, flow: PacketFlow, nowMs: number): number {
+  /** Another engine may have made it in between. @param picked undefined: where its client's template says */
+  #enter(
+    service: Service,
+    picked: Destination | undefined,
+    parsed: Parsed,
+    flow: PacketFlow,
+    nowMs: number,
+  ): number {
     const connections = this.#connections;
     return connections.locked(() => {
       const known = connections.find(flow);
       if (known !== NO_CONNECTION) return known;
+      const template = picked === undefined ? this.#persistence.templateOf(service, parsed, flow, nowMs) : -1;
+      const destination = picked ?? this.#persistence.destinationOf(template);
+      if (destination === undefined) return NO_CONNECTION;
       const { spec } = destination;
       const connection = connections.take(flow, spec.family === 6 ? KIND_DESTINATION_IPV6 : 0);
       if (connection === NO_CONNECTION) return NO_CONNECTION;
       const { records } = connections;
       const at = connections.at(connection);
       for (let i = 0; i < 4; i++) records[at + DESTINATION + i] = spec.address[i]!;
-      const port = spec.port === 0 ? flow.targetPort : spec.port;
+      // Of a persistent service only what came to its own port goes to the destination's (ip_vs_sched_persist).
+      const keeps = spec.port === 0 || (picked === undefined && flow.targetPort !== service.spec.port);
+      const port = keeps ? flow.targetPort : spec.port;
       records[at + KIND]! |= port << 16;
       records[at + STATE] = FLAG_REPLIES | FLAG_NO_REPLY_YET;
       records[at + OWNER] = ownerOf(service.spec.index, spec.row);
@@ -101,6 +125,7 @@ export class Scheduling {
       this.#counts.addInactive(spec.row, 1);
       destination.weigh();
       const now = Math.floor((nowMs * TICKS_PER_SECOND) / 1000) | 0;
+      if (template >= 0) this.#persistence.join(connection, template, now);
       connections.publish(connection, flow, now + records[at + TIMEOUT]!);
       return connection * 2;
     });

@@ -4,6 +4,7 @@
  */
 import type { Random } from '../core/random.js';
 import type { Words } from '../wire/ipv6.js';
+import * as tcp from '../wire/tcp.js';
 import { AllowList } from './defence/allow-list.js';
 import type { DefenceSpec } from './defence/spec.js';
 import { Destination, type DestinationCounts, type DestinationSpec } from './destination.js';
@@ -11,6 +12,20 @@ import type { Parsed } from './packet.js';
 import { schedulerFor, type Wish } from './schedulers/index.js';
 import type { Scheduler, SchedulerFlags } from './schedulers/scheduler.js';
 import { Timeouts } from './states.js';
+
+/** Where the clients that FTP's server and helper know of come to. */
+export const FTP_PORT = 21;
+const FTP_DATA_PORT = 20;
+const FREE_PORTS = 1024;
+
+export interface PersistenceSpec {
+  timeoutSeconds: number;
+  /** prefix length of what counts as one client */
+  mask: number;
+  engine: 'sip' | null;
+  /** a client leaves a destination of weight 0 (net.ipv4.vs.expire_quiescent_template) */
+  expireQuiescent: boolean;
+}
 
 /** What control says of a service. Cloned into each engine; an engine never writes it. */
 export interface ServiceSpec extends Wish {
@@ -29,6 +44,9 @@ export interface ServiceSpec extends Wish {
   timeouts: { tcp: number; tcpFin: number; udp: number };
   /** absent: none */
   defence?: DefenceSpec;
+  persistence?: PersistenceSpec;
+  /** packets with this mark are for it, whatever their address and port */
+  mark?: number;
   destinations: readonly DestinationSpec[];
 }
 
@@ -53,6 +71,9 @@ export class Services {
   readonly #timeouts: Timeouts;
   readonly #byIndex: (Service | undefined)[] = [];
   readonly #byKey = new Map<number, Service[]>();
+  readonly #byMark = new Map<number, Service>();
+  /** services of FTP that there are */
+  #ftp = 0;
   /** Destination of each row. One that was removed stays until its row is given anew: connections refer to it. */
   readonly #byRow: (Destination | undefined)[] = [];
 
@@ -78,10 +99,7 @@ export class Services {
       if (before !== undefined) this.#leave(before);
       service = new Service(spec, destinations, this.#random);
       this.#byIndex[spec.index] = service;
-      const key = keyOf(spec.network, spec.protocol, spec.address[0], spec.address[3], spec.port);
-      const list = this.#byKey.get(key);
-      if (list === undefined) this.#byKey.set(key, [service]);
-      else list.push(service);
+      this.#enter(service);
     }
     const sources = spec.defence?.allow ?? [];
     service!.allow = sources.length === 0 ? undefined : new AllowList(sources);
@@ -107,9 +125,18 @@ export class Services {
     return this.#byRow[row];
   }
 
-  /** The service that the packet is addressed to, by its port or by none. */
+  /**
+   * The service that the packet is for, in the order of ip_vs_service_find: by its mark; by its port; as a data connection
+   * to a service of FTP; by a service of every port.
+   */
   find(parsed: Parsed, network = 0): Service | undefined {
-    return this.#find(parsed, network, parsed.destinationPort) ?? this.#find(parsed, network, 0);
+    const { mark, destinationPort: port } = parsed;
+    return (
+      (mark === 0 ? undefined : this.#byMark.get(markKey(mark, parsed.family))) ??
+      this.#find(parsed, network, port) ??
+      (this.#ftp > 0 && isFtpData(parsed) ? this.#find(parsed, network, FTP_PORT) : undefined) ??
+      this.#find(parsed, network, 0)
+    );
   }
 
   #find(parsed: Parsed, network: number, port: number): Service | undefined {
@@ -143,8 +170,26 @@ export class Services {
     return destination;
   }
 
+  #enter(service: Service): void {
+    const { spec } = service;
+    if (spec.mark !== undefined) {
+      this.#byMark.set(markKey(spec.mark, spec.family), service);
+      return;
+    }
+    if (spec.port === FTP_PORT) this.#ftp++;
+    const key = keyOf(spec.network, spec.protocol, spec.address[0], spec.address[3], spec.port);
+    const list = this.#byKey.get(key);
+    if (list === undefined) this.#byKey.set(key, [service]);
+    else list.push(service);
+  }
+
   #leave(service: Service): void {
-    const { network, protocol, address, port } = service.spec;
+    const { network, mark, family, protocol, address, port } = service.spec;
+    if (mark !== undefined) {
+      this.#byMark.delete(markKey(mark, family));
+      return;
+    }
+    if (port === FTP_PORT) this.#ftp--;
     const key = keyOf(network, protocol, address[0], address[3], port);
     const rest = (this.#byKey.get(key) ?? []).filter((each) => each !== service);
     if (rest.length === 0) this.#byKey.delete(key);
@@ -157,12 +202,20 @@ function keyOf(network: number, protocol: number, first: number, last: number, p
   return address ^ ((protocol << 16) | port);
 }
 
+const markKey = (mark: number, family: 4 | 6): number => mark * 2 + (family === 6 ? 1 : 0);
+
+/** Where FTP's data may come to: its own port, or one that anybody may listen at (inet_port_requires_bind_service). */
+function isFtpData({ protocol, destinationPort }: Parsed): boolean {
+  return protocol === tcp.PROTOCOL && (destinationPort === FTP_DATA_PORT || destinationPort >= FREE_PORTS);
+}
+
 function sameKey(a: ServiceSpec, b: ServiceSpec): boolean {
   return (
     a.network === b.network &&
     a.protocol === b.protocol &&
     a.family === b.family &&
     a.port === b.port &&
+    a.mark === b.mark &&
     a.address.every((word, i) => word === b.address[i])
   );
 }

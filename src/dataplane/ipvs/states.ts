@@ -210,6 +210,12 @@ export function isActive(protocol: number, state: number): boolean {
   if (protocol === tcp.PROTOCOL) return state >= 0 && (ACTIVE_TCP & (1 << state)) !== 0;
   return protocol === sctp.PROTOCOL && state === SCTP_STATE.established;
 }
+/** Whether it is the state of one that both ends have agreed on. */
+export function isOpen(protocol: number, state: number): boolean {
+  if (protocol === tcp.PROTOCOL) return state === TCP_STATE.established;
+  return protocol === sctp.PROTOCOL && state === SCTP_STATE.established;
+}
+
 const ACTIVE_TCP =
   (1 << TCP_STATE.established) |
   (1 << TCP_STATE.synSent) |

@@ -4,7 +4,7 @@ export const SEND = 1; // rewritten, to be routed anew
 export const DROPPED = 2; // ended, and counted
 export const NO_DESTINATION = 3; // nobody serves it: its sender shall be told
 export const TABLE_FULL = 4; // no room for another connection
-export const BARRED = 5; // the service's defence lets nothing in; the reason to drop it stands beside
+export const BARRED = 5; // the service lets it not in; the reason to drop it stands beside
 export const PROXY = 6; // the SYN proxy has to see to it
 
 export type Verdict =
