@@ -123,7 +123,10 @@ export class Engine {
   }
 
   detach(port: number): void {
-    if (port === this.#hostPort) this.#hostPort = -1;
+    if (port === this.#hostPort) {
+      this.#hostPort = -1;
+      this.virtualServer?.director.fragments.clear();
+    }
     this.#devices[port] = undefined;
     this.#outgoing[port] = undefined;
   }
@@ -140,7 +143,10 @@ export class Engine {
   beginTurn(): void {
     const now = this.#clock();
     this.#bridge.nowSeconds = Math.floor(now / 1000);
-    if (this.virtualServer !== undefined) this.virtualServer.director.nowMs = now;
+    if (this.virtualServer !== undefined) {
+      this.virtualServer.director.nowMs = now;
+      this.virtualServer.director.fragments.expire(now);
+    }
     this.path.tracer.refresh();
     this.path.counters.add('turns');
   }
@@ -211,6 +217,8 @@ export class Engine {
   #direct(port: number, received: Batch): void {
     const { pool } = this.path;
     const local = this.#local;
+    // Of no overlay network; the column has what the packet's number was used for before.
+    for (let i = 0; i < received.count; i++) pool.network[received.packets[i]!] = 0;
     this.virtualServer!.ingress.direct(received, local);
     for (let i = 0; i < local.count; i++) pool.port[local.packets[i]!] = port;
     if (local.count > 0) this.#sendLocal();

@@ -56,7 +56,10 @@ export const DROPS = [
   ],
   ['ip-malformed', 'An IP packet, or its transport header, was inconsistent or cut short.'],
   ['ttl-expired', 'A packet had no hop left to be forwarded; its sender was told by ICMP.'],
-  ['fragment-lost', 'A fragment waited for the first one of its packet, which did not come in time.'],
+  [
+    'fragment-lost',
+    'A fragment waited for the first one of its packet, which did not come in time, or was dropped.',
+  ],
   [
     'fragments-full',
     'More fragments waited for the first ones of their packets than may wait: a flood, or heavy reordering.',

@@ -1,11 +1,6 @@
 /**
- * The virtual server's place on the host: a TUN device, and rules of policy routing that lead to it what is for a
- * service, and what comes back from its destinations. Packets that it sends are routed as if they had just arrived.
- *
- *     100  from the TUN: go on with 200            nothing comes to us twice
- *     101  to a service's address and port         → our table, whose only route is the TUN
- *     102  from a destination's address and port   → our table
- *     200  the host's own addresses (moved here from 0: a service may have one of them, and local clients are served)
+ * The virtual server's place on the host: a TUN device, and rules of policy routing (host-rules.ts) that lead to it what
+ * is for a service, and what comes back from its destinations. Packets that it sends are routed as if they had just arrived.
  *
  * All of it but the rules ends with the process; without the TUN, our table is empty and they lead on to 200.
  */
@@ -18,13 +13,9 @@ import { HEADER_BYTES } from '../io/offload/virtio.js';
 import { addAddress } from '../io/rtnetlink/address.js';
 import { linkByName, setLink } from '../io/rtnetlink/link.js';
 import { addRoute } from '../io/rtnetlink/route.js';
-import { addRule, RT_TABLE_LOCAL, type Rule, removeRule } from '../io/rtnetlink/rule.js';
+import { addRule, type Rule, removeRule } from '../io/rtnetlink/rule.js';
 import { type TapOffloads, tapOffloadBits } from '../io/tap.js';
-
-const FROM_TUN = 100;
-const TO_SERVICE = 101;
-const FROM_DESTINATION = 102;
-const OWN_ADDRESSES = 200;
+import { type Catch, fromTun, ownAddresses, ownAddressesByDefault, rulesOf } from './host-rules.js';
 
 /** Number of our table: this and the index of the TUN. */
 const TABLE = 0x5644_0000;
@@ -33,21 +24,14 @@ const SEND_BUFFER_BYTES = 16 << 20;
 const DUMMY = '192.0.0.8/32';
 const FAMILIES = [4, 6] as const;
 
-/** What is to be led here. */
-export interface Catch {
-  family: 4 | 6;
-  protocol: number;
-  address: string;
-  /** 0: every port */
-  port: number;
-}
-
 export class HostPlace {
   /** one queue an engine */
   readonly fds: number[] = [];
   readonly offloads: TapOffloads;
   readonly #table: number;
+  /** those of `lead`, and those that stay as long as we do */
   readonly #rules = new Map<string, Rule>();
+  readonly #kept: Rule[] = [];
 
   /** Throws ApplyError when the host doesn't let us. */
   constructor(queues: number, offloads: TapOffloads, logger: Logger) {
@@ -76,9 +60,11 @@ export class HostPlace {
       addRoute('', { to: '0.0.0.0/0', via: null, index, table: this.#table });
       addRoute('', { to: '::/0', via: null, index, table: this.#table });
       for (const family of FAMILIES) {
-        addRule('', { family, priority: OWN_ADDRESSES, action: { table: RT_TABLE_LOCAL } });
-        removeRule('', { family, priority: 0, action: { table: RT_TABLE_LOCAL } });
-        this.#add({ family, priority: FROM_TUN, action: { goto: OWN_ADDRESSES }, incoming: name });
+        addRule('', ownAddresses(family));
+        removeRule('', ownAddressesByDefault(family));
+        const rule = fromTun(family, name);
+        addRule('', rule);
+        this.#kept.push(rule);
       }
     } catch (error) {
       this.close();
@@ -88,28 +74,14 @@ export class HostPlace {
 
   /** Services and destinations (those that answer through here) that are led to the TUN from now on. */
   lead(services: readonly Catch[], destinations: readonly Catch[]): void {
-    const action = { table: this.#table };
     const wanted = new Map<string, Rule>();
-    const want = (rule: Rule) => wanted.set(JSON.stringify(rule), rule);
-    for (const { family, protocol, address, port } of services) {
-      const ports = port === 0 ? {} : { destinationPort: port };
-      want({ family, priority: TO_SERVICE, action, to: address, protocol, ...ports });
-      // Errors about replies come to the service's address.
-      if (family === 4) want({ family, priority: TO_SERVICE, action, to: address, protocol: ICMP });
-    }
-    for (const { family, protocol, address, port } of destinations) {
-      const ports = port === 0 ? {} : { sourcePort: port };
-      want({ family, priority: FROM_DESTINATION, action, from: address, protocol, ...ports });
-      if (family === 4) want({ family, priority: FROM_DESTINATION, action, from: address, protocol: ICMP });
-    }
-    for (const rule of wanted.values()) this.#add(rule);
-    for (const [key, rule] of this.#rules) {
-      if (rule.priority !== FROM_TUN && !wanted.has(key)) this.#remove(key, rule);
-    }
+    for (const rule of rulesOf(services, destinations, this.#table)) wanted.set(JSON.stringify(rule), rule);
+    // In their order, and the other way round: what has ports is never led here for want of rule 103.
+    for (const [key, rule] of wanted) this.#add(key, rule);
+    for (const [key, rule] of [...this.#rules].reverse()) if (!wanted.has(key)) this.#remove(key, rule);
   }
 
-  #add(rule: Rule): void {
-    const key = JSON.stringify(rule);
+  #add(key: string, rule: Rule): void {
     if (this.#rules.has(key)) return;
     addRule('', rule);
     this.#rules.set(key, rule);
@@ -122,16 +94,16 @@ export class HostPlace {
 
   /** The host's own addresses stay at 200, where they do no harm: another data plane may count on it. */
   close(): void {
-    for (const [key, rule] of this.#rules) {
+    for (const rule of [...this.#rules.values()].reverse().concat(this.#kept)) {
       try {
-        this.#remove(key, rule);
+        removeRule('', rule);
       } catch {} // the namespace is going
     }
+    this.#rules.clear();
+    this.#kept.length = 0;
     for (const fd of this.fds.splice(0)) need().close(fd);
   }
 }
-
-const ICMP = 1;
 
 /** True if it was something else before. */
 function sysctl(path: string, value: string): boolean {

@@ -13,7 +13,7 @@ import { DestinationCounts, type DestinationSpec } from '../ipvs/destination.js'
 import type { ServiceSpec } from '../ipvs/service.js';
 import * as ipv4 from '../wire/ipv4.js';
 import * as ipv6 from '../wire/ipv6.js';
-import type { Catch } from './host-side.js';
+import type { Catch } from './host-rules.js';
 
 const PROTOCOL = { tcp: 6, udp: 17, sctp: 132 } as const;
 

@@ -4,6 +4,7 @@
  * of a connection is in the shared table.
  *
  *     balance     find, or scheduling.begin → progress.advance → forwarding.send
+ *     later       fragments.follow → forwarding.send
  *     translate   find → forwarding.sendError
  *     expire      ending.expire
  */
@@ -20,7 +21,8 @@ import { Ending } from './ending.js';
 import type { Extras } from './extras.js';
 import { noFlow, readFlow } from './flow.js';
 import { Forwarding } from './forwarding.js';
-import { noEnds, type Parsed, turn, WHOLE } from './packet.js';
+import { FragmentWay } from './fragment-way.js';
+import { LATER_FRAGMENT, noEnds, type Parsed, turn, WHOLE } from './packet.js';
 import { Progress } from './progress.js';
 import { Scheduling } from './scheduling.js';
 import type { Services } from './service.js';
@@ -47,6 +49,7 @@ export class Director {
 
   readonly scheduling: Scheduling;
   readonly progress: Progress;
+  readonly fragments: FragmentWay;
   readonly #path: Path;
   readonly #connections: Connections;
   readonly #forwarding: Forwarding;
@@ -60,6 +63,7 @@ export class Director {
     const gate = new Gate(new SourceRates(defence.rates, ratesKey(defence)));
     this.scheduling = new Scheduling(path.pool, services, connections, counts, gate, extras);
     this.progress = new Progress(path.pool, connections, services, counts, timeouts);
+    this.fragments = new FragmentWay(path, connections);
     this.#forwarding = new Forwarding(path, connections);
     this.#ending = new Ending(connections, extras, services, counts);
   }
@@ -73,17 +77,27 @@ export class Director {
    * @param network index of the overlay network that the packet is in
    */
   balance(packet: number, parsed: Parsed, network = HOST_SIDE): Verdict {
+    if (parsed.fragment !== WHOLE && network !== HOST_SIDE) return PASS;
+    if (parsed.fragment === LATER_FRAGMENT) return this.#follow(packet, parsed);
+    const reference = this.#reference(parsed, network);
+    if (parsed.fragment !== WHOLE) {
+      this.fragments.decide(packet, parsed, reference, this.scheduling.verdict, this.nowMs);
+    }
+    if (reference === NO_CONNECTION) return this.#stranger(packet);
+    return this.#carry(packet, parsed, reference);
+  }
+
+  /** Of the packet's connection, which begins with it if need be; NO_CONNECTION: `scheduling.verdict` says what is to be done. */
+  #reference(parsed: Parsed, network: number): number {
     const { protocol } = parsed;
-    if (protocol !== tcp.PROTOCOL && protocol !== udp.PROTOCOL && protocol !== sctp.PROTOCOL) return PASS;
-    if (parsed.fragment !== WHOLE) return PASS;
+    if (protocol !== tcp.PROTOCOL && protocol !== udp.PROTOCOL && protocol !== sctp.PROTOCOL) {
+      this.scheduling.verdict = PASS;
+      return NO_CONNECTION;
+    }
     const flow = this.#flow;
     readFlow(flow, protocol, parsed, network);
-    let reference = this.#connections.find(flow);
-    if (reference === NO_CONNECTION) {
-      reference = this.scheduling.begin(parsed, flow, this.nowMs);
-      if (reference === NO_CONNECTION) return this.#stranger(packet);
-    }
-    return this.#carry(packet, parsed, reference);
+    const reference = this.#connections.find(flow);
+    return reference === NO_CONNECTION ? this.scheduling.begin(parsed, flow, this.nowMs) : reference;
   }
 
   /** What may be an answer of a destination, where clients' own packets don't come; PASS: it is of no connection. */
@@ -99,6 +113,8 @@ export class Director {
     turn(quoted, this.#turned);
     readFlow(this.#flow, quoted.protocol, this.#turned, network);
     const found = this.#connections.find(this.#flow);
+    if (outer.fragment !== WHOLE && network === HOST_SIDE)
+      this.fragments.decide(packet, outer, found, PASS, this.nowMs);
     if (found === NO_CONNECTION) return PASS;
     const at = this.#connections.at(found >> 1);
     return this.#forwarding.sendError(packet, outer, quoted, at, (found & 1) !== 0);
@@ -115,6 +131,13 @@ export class Director {
     if (verdict !== BARRED) return verdict;
     this.#path.drop(packet, reason);
     return DROPPED;
+  }
+
+  /** A fragment without ports: it goes where the first one of its packet went. */
+  #follow(packet: number, parsed: Parsed): Verdict {
+    const reference = this.fragments.follow(packet, parsed, this.nowMs);
+    if (reference === NO_CONNECTION) return this.fragments.passes ? PASS : DROPPED;
+    return this.#forwarding.send(packet, parsed, this.#connections.at(reference >> 1), (reference & 1) !== 0);
   }
 
   /** A packet of a connection: state, time, addresses. */

@@ -23,25 +23,31 @@ export class Ingress {
     this.#director = director;
   }
 
-  /** Leaves `frames` empty: each packet is in `out`, or was dropped with its reason. */
+  /** Leaves `frames` empty: each packet is in `out`, waits for the first fragment, or was dropped with its reason. */
   direct(frames: Batch, out: Batch): void {
-    const path = this.#path;
-    const { pool } = path;
-    const parsed = this.#parsed;
+    const { released } = this.#director.fragments;
     for (let i = 0; i < frames.count; i++) {
-      const packet = frames.packets[i]!;
-      const at = pool.offset[packet]!;
-      const malformed = parse(pool, at + ethernet.HEADER, at + pool.length[packet]!, parsed);
-      if (malformed !== 0) {
-        path.drop(packet, malformed);
-        continue;
-      }
-      const verdict = this.#verdict(packet);
-      if (verdict === NO_DESTINATION) this.#refuse(packet, out);
-      else if (verdict === TABLE_FULL) path.drop(packet, drop['connections-full']);
-      else if (verdict !== DROPPED) out.push(packet);
+      this.#directOne(frames.packets[i]!, out);
+      if (released.count === 0) continue;
+      for (let k = 0; k < released.count; k++) this.#directOne(released.packets[k]!, out);
+      released.count = 0;
     }
     frames.count = 0;
+  }
+
+  #directOne(packet: number, out: Batch): void {
+    const path = this.#path;
+    const { pool } = path;
+    const at = pool.offset[packet]!;
+    const malformed = parse(pool, at + ethernet.HEADER, at + pool.length[packet]!, this.#parsed);
+    if (malformed !== 0) {
+      path.drop(packet, malformed);
+      return;
+    }
+    const verdict = this.#verdict(packet);
+    if (verdict === NO_DESTINATION) this.#refuse(packet, out);
+    else if (verdict === TABLE_FULL) path.drop(packet, drop['connections-full']);
+    else if (verdict !== DROPPED) out.push(packet);
   }
 
   #verdict(packet: number): Verdict {

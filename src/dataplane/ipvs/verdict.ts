@@ -1,7 +1,7 @@
 /** What becomes of a packet that the virtual server has looked at. */
 export const PASS = 0; // it belongs to no service: as if there were no director
 export const SEND = 1; // rewritten, to be routed anew
-export const DROPPED = 2; // ended, and counted
+export const DROPPED = 2; // no longer the caller's: ended and counted, or kept until the first fragment comes
 export const NO_DESTINATION = 3; // nobody serves it: its sender shall be told
 export const TABLE_FULL = 4; // no room for another connection
 export const BARRED = 5; // the service lets it not in; the reason to drop it stands beside

@@ -13,12 +13,14 @@ export interface Rule {
   readonly from?: string;
   readonly to?: string;
   readonly incoming?: string;
-  /** IP protocol, and ports of it; a port needs the protocol */
+  /** IP protocol, and ports of it, one or from the first to the last; a port needs the protocol */
   readonly protocol?: number;
-  readonly sourcePort?: number;
-  readonly destinationPort?: number;
+  readonly sourcePort?: number | Ports;
+  readonly destinationPort?: number | Ports;
   readonly mark?: number;
 }
+
+export type Ports = readonly [first: number, last: number];
 
 export const RT_TABLE_LOCAL = 255;
 
@@ -95,10 +97,11 @@ function describe(writer: MessageWriter, rule: Rule): void {
 }
 
 /** struct fib_rule_port_range */
-function portRange(port: number): Uint8Array {
+function portRange(port: number | Ports): Uint8Array {
+  const [first, last] = typeof port === 'number' ? [port, port] : port;
   const bytes = new Uint8Array(4);
   const view = new DataView(bytes.buffer);
-  view.setUint16(0, port, LITTLE_ENDIAN);
-  view.setUint16(2, port, LITTLE_ENDIAN);
+  view.setUint16(0, first, LITTLE_ENDIAN);
+  view.setUint16(2, last, LITTLE_ENDIAN);
   return bytes;
 }
