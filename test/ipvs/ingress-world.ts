@@ -34,7 +34,14 @@ export function serviceOf(
   index = 0,
 ): ServiceSpec {
   return {
-    ...{ index, family: virtual.includes(':') ? 6 : 4, protocol, address: addressOf(virtual), port },
+    ...{
+      index,
+      network: 0,
+      family: virtual.includes(':') ? 6 : 4,
+      protocol,
+      address: addressOf(virtual),
+      port,
+    },
     ...{ scheduler: 'rr', slowStartSeconds: 0, preferNear: false, timeouts: { tcp: 0, tcpFin: 0, udp: 0 } },
     flags: { fallback: false, port: false, tableSize: 251, expirationSeconds: 60 },
     destinations: servers.map((address, row) => destination(row, address, to)),
