@@ -14,10 +14,13 @@ import { ApplyError, type Dataplane, type Logger } from './face.js';
 import { Ageing } from './host/ageing.js';
 import { Applier } from './host/apply.js';
 import type { Carrier, CarrierEvents, Shared } from './host/carrier.js';
+import { HealthKeeper } from './host/health/health-keeper.js';
+import { shown, withHealth } from './host/health/rows.js';
 import { NativeCarrier } from './host/native-carrier.js';
 import { type DeviceFor, PortableCarrier } from './host/portable-carrier.js';
 import * as reports from './host/reports.js';
-import { type ServiceChange, ServiceKeeper } from './host/service-keeper.js';
+import { ServiceKeeper } from './host/service-keeper.js';
+import { Serving } from './host/serving.js';
 import { endConnectionsOf, refuseTakenAddresses, VirtualAddresses } from './host/virtual-addresses.js';
 import { connectionRows, virtualServerRows } from './host/virtual-server.js';
 import { addon } from './io/native.js';
@@ -81,7 +84,8 @@ interface Running {
   applier: Applier;
   ageing: Ageing;
   services: ServiceKeeper;
-  virtualAddresses: VirtualAddresses;
+  health: HealthKeeper;
+  serving: Serving;
   connections: Connections;
   extras: Extras;
   watchers: Watchers;
@@ -119,8 +123,9 @@ class HostDataplane implements Dataplane {
     this.#timer = undefined;
     await this.#inTurn(async () => {
       if (this.#running === undefined) return;
-      const { carrier, applier } = this.#running;
+      const { carrier, applier, serving } = this.#running;
       this.#running = undefined;
+      serving.stop();
       await carrier.stop();
       for (const open of applier.endpoints.values()) carrier.closeEndpoint(open);
     });
@@ -156,6 +161,7 @@ class HostDataplane implements Dataplane {
       // Nothing ran before the first configuration, so nothing runs when it fails.
       if (first) {
         this.#running = undefined;
+        running.serving.stop();
         await running.carrier.stop();
       }
       throw error;
@@ -163,31 +169,8 @@ class HostDataplane implements Dataplane {
   }
 
   /** True if it changed anything. A configuration that says nothing of services leaves them as they are. */
-  async #serve(running: Running, config: Config): Promise<boolean> {
-    const { services, applier } = running;
-    const indexOf = (name: string) => applier.networks.get(name)?.network.index;
-    const before = services.wanted;
-    const change = services.change(settle(config, before), indexOf);
-    if (change === undefined) return false;
-    try {
-      await this.#enforce(running, change);
-    } catch (error) {
-      // Some of it may be in force.
-      const back = services.change(before, indexOf);
-      if (back !== undefined) {
-        await this.#enforce(running, back).catch((fault: Error) => {
-          this.#logger.error({ error: fault.message }, 'the services could not be changed back');
-        });
-      }
-      throw error;
-    }
-    return true;
-  }
-
-  /** Services first: who is told of an address finds them. */
-  async #enforce({ carrier, virtualAddresses }: Running, change: ServiceChange): Promise<void> {
-    await carrier.serve(change);
-    virtualAddresses.answer(change.virtual);
+  #serve({ serving, services }: Running, config: Config): Promise<boolean> {
+    return serving.want(settle(config, services.wanted));
   }
 
   /** Shared memory, underlay and engines, as the first configuration wants them. */
@@ -224,7 +207,12 @@ class HostDataplane implements Dataplane {
       // Numbers to spare, for what is wanted is opened before what is in force is closed.
       counters: Array.from({ length: engines }, () => new Counters(2 * sizes.endpoints + 1, 2 * sizes.vteps)),
     };
-    const services = new ServiceKeeper(memory.virtualServer.destinations);
+    const health: HealthKeeper = new HealthKeeper({
+      logger: this.#logger,
+      changed: () => serving.healthChanged(),
+      failures: (service, address) => services.failures(service, address),
+    });
+    const services = new ServiceKeeper(memory.virtualServer.destinations, health.inForce);
     const events: CarrierEvents = {
       logger: this.#logger,
       onLost: (port) => this.#lost(port),
@@ -245,8 +233,13 @@ class HostDataplane implements Dataplane {
     const connections = new Connections(memory.virtualServer.connections);
     const virtualAddresses = new VirtualAddresses(shared.tables.neighbours);
     const extras = new Extras(memory.virtualServer.extras);
+    const serving = new Serving({
+      ...{ services, health, carrier, virtualAddresses, logger: this.#logger },
+      indexOf: (name) => applier.networks.get(name)?.network.index,
+      inTurn: (task) => this.#inTurn(task),
+    });
     const watchers = new Watchers(memory.watch);
-    return { shared, carrier, applier, ageing, services, virtualAddresses, connections, extras, watchers };
+    return { shared, carrier, applier, ageing, services, health, serving, connections, extras, watchers };
   }
 
   // What happens by itself.
@@ -261,12 +254,10 @@ class HostDataplane implements Dataplane {
 
   async #tick(): Promise<void> {
     if (this.#running === undefined) return;
-    const running = this.#running;
-    const { carrier, applier, ageing, services } = running;
+    const { carrier, applier, ageing, serving } = this.#running;
     const { config, networks } = applier;
     if (config === undefined) return;
-    const settled = services.settle();
-    if (settled !== undefined) await this.#enforce(running, settled);
+    await serving.tick();
     await ageing.tick(config, networks, nowSeconds());
     await applier.closeForsaken();
     if (applier.lost.size > 0) await applier.reopenLost();
@@ -310,9 +301,14 @@ class HostDataplane implements Dataplane {
   drops = () => reports.drops(this.#running?.shared.counters ?? []);
   counters = () => reports.engineCounters(this.#running?.shared.counters ?? []);
   services(): ServiceRow[] {
-    const keeper = this.#running?.services;
-    if (keeper === undefined) return [];
-    return virtualServerRows(keeper.wanted.services, (service, address) => keeper.counts(service, address));
+    if (this.#running === undefined) return [];
+    const { services: keeper, health } = this.#running;
+    const { services } = keeper.wanted;
+    const rows = virtualServerRows(
+      services.map((each) => shown(each, health)),
+      (service, address) => keeper.counts(service, address),
+    );
+    return rows.map((row, i) => withHealth(row, services[i]!, health));
   }
 
   connections(): ConnectionRow[] {

@@ -55,6 +55,10 @@ export class HostPlace {
         if (sysctl(path, '1'))
           logger.info({ sysctl: path }, 'the host forwards from now on, as a director must');
       }
+      // What a destination sends to a socket of the host, as a health check's, comes through here too; early demux, of
+      // both families, would have tied it to the socket before, and what is tied is not forwarded (ip_forward).
+      const path = 'ipv4/ip_early_demux';
+      if (sysctl(path, '0')) logger.info({ sysctl: path }, 'the host finds sockets after routes from now on');
       addAddress('', index, DUMMY, { scope: 'host' });
       setLink('', index, { mtu: largestMtu(), up: true });
       addRoute('', { to: '0.0.0.0/0', via: null, index, table: this.#table });

@@ -54,6 +54,9 @@ type Wanted = Pick<Settled, 'services' | 'virtualServer'>;
 /** A destination that left while it had connections: they are led here until they have ended. */
 interface Leaving {
   row: number;
+  /** its service's, and its own address and port */
+  key: string;
+  at: string;
   service: ServiceSpec;
   destination: DestinationSpec;
 }
@@ -66,15 +69,20 @@ interface Known {
 
 export class ServiceKeeper {
   readonly #counts: DestinationCounts;
+  /** what a wanted service comes to by the health of its destinations */
+  readonly #usable: (service: Service) => Service;
   /** in force, by network and where they listen */
   readonly #known = new Map<string, Known>();
   readonly #indexes = new Set<number>();
   readonly #rows = new Set<number>();
   #leaving: Leaving[] = [];
   #wanted: Wanted = NOTHING;
+  /** the same, by the health of the destinations */
+  #inForce: Wanted = NOTHING;
 
-  constructor(destinations: SharedArrayBuffer) {
+  constructor(destinations: SharedArrayBuffer, usable = (service: Service): Service => service) {
     this.#counts = new DestinationCounts(destinations);
+    this.#usable = usable;
   }
 
   /** The numbers of a destination in force, as schedulers count. */
@@ -86,6 +94,12 @@ export class ServiceKeeper {
       inactive: this.#counts.inactive(row),
       persistent: this.#counts.persistent(row),
     };
+  }
+
+  /** Faults of the data path at a destination in force, counted up. */
+  failures(of: Of, address: string): number {
+    const row = this.#known.get(keyOf(of))?.rows.get(address);
+    return row === undefined ? 0 : this.#counts.failures(row);
   }
 
   /** Everything in force, for an engine that takes another's place. */
@@ -102,12 +116,13 @@ export class ServiceKeeper {
    * The difference to what is in force, which is `wanted` afterwards; undefined when there is none. Throws ApplyError,
    * and nothing has changed.
    */
-  change(wanted: Wanted, indexOf = NO_NETWORKS): ServiceChange | undefined {
-    const { services, virtualServer } = wanted;
-    for (const service of services) refuse(service, indexOf);
-    const before = this.#wanted;
+  change({ services: asked, virtualServer }: Wanted, indexOf = NO_NETWORKS): ServiceChange | undefined {
+    for (const service of asked) refuse(service, indexOf);
+    const services = asked.map(this.#usable);
+    const before = this.#inForce;
+    this.#wanted = { services: asked, virtualServer };
     if (isDeepStrictEqual(before, { services, virtualServer })) return undefined;
-    this.#wanted = { services, virtualServer };
+    this.#inForce = { services, virtualServer };
     const timed = !isDeepStrictEqual(before.virtualServer, virtualServer);
     const keys = new Set(services.map(keyOf));
     const gone: number[] = [];
@@ -115,7 +130,7 @@ export class ServiceKeeper {
       if (keys.has(key)) continue;
       gone.push(spec.index);
       this.#indexes.delete(spec.index);
-      this.#leave(spec, new Set(rows.values()));
+      this.#leave(key, spec, rows);
       this.#known.delete(key);
     }
     const set: ServiceSpec[] = [];
@@ -126,13 +141,23 @@ export class ServiceKeeper {
       const spec = this.#spec(service, before, rows, indexOf);
       if (before !== undefined) {
         const left = [...before.rows].filter(([address]) => !rows.has(address));
-        this.#leave(before.spec, new Set(left.map(([, row]) => row)));
+        this.#leave(key, before.spec, new Map(left));
       }
       this.#known.set(key, { spec, rows });
       if (timed || !isDeepStrictEqual(before?.spec, spec)) set.push(spec);
     }
     const timeouts = timed ? secondsOf(virtualServer) : null;
     return { set, gone, ...this.#catches(), timeouts, directed: this.#directed };
+  }
+
+  /** The difference that the health of destinations has made; undefined: none. */
+  refresh(indexOf: IndexOf): ServiceChange | undefined {
+    return this.change(this.#wanted, indexOf);
+  }
+
+  /** All of what is in force, as one change. */
+  everything(): ServiceChange {
+    return { ...this.whole(), ...this.#catches() };
   }
 
   /** What is to be led here when the last connection of a destination that left has ended; undefined while none has. */
@@ -145,11 +170,12 @@ export class ServiceKeeper {
   }
 
   /** The rows' destinations are no longer in the service. */
-  #leave(spec: ServiceSpec, rows: ReadonlySet<number>): void {
-    for (const each of spec.destinations) {
-      if (!rows.has(each.row)) continue;
-      this.#rows.delete(each.row);
-      this.#leaving.push({ row: each.row, service: spec, destination: each });
+  #leave(key: string, service: ServiceSpec, rows: ReadonlyMap<string, number>): void {
+    for (const [at, row] of rows) {
+      const destination = service.destinations.find((each) => each.row === row);
+      if (destination === undefined) continue;
+      this.#rows.delete(row);
+      this.#leaving.push({ row, key, at, service, destination });
     }
   }
 
@@ -218,15 +244,21 @@ export class ServiceKeeper {
       },
       ...defenceOf(service),
       ...persistenceOf(service, this.#wanted.virtualServer),
-      destinations: service.destinations.map((each) => this.#destination(each, before, rows)),
+      destinations: service.destinations.map((each) => this.#destination(each, service, before, rows)),
     };
   }
 
-  #destination(wanted: Destination, before: Known | undefined, rows: Map<string, number>): DestinationSpec {
-    const socket = parseSocket(wanted.address);
-    if (socket === undefined) throw new ApplyError(`${wanted.address}: no address`);
-    const row = before?.rows.get(wanted.address) ?? this.#freeRow();
-    rows.set(wanted.address, row);
+  #destination(
+    wanted: Destination,
+    service: Service,
+    before: Known | undefined,
+    rows: Map<string, number>,
+  ): DestinationSpec {
+    const { address } = wanted;
+    const socket = parseSocket(address);
+    if (socket === undefined) throw new ApplyError(`${address}: no address`);
+    const row = before?.rows.get(address) ?? this.#returning(keyOf(service), address) ?? this.#freeRow();
+    rows.set(address, row);
     return {
       row,
       family: socket.family,
@@ -239,6 +271,15 @@ export class ServiceKeeper {
       lowerThreshold: wanted.lowerThreshold,
       near: wanted.near,
     };
+  }
+
+  /** The row of a destination that comes back while it still has connections (ip_vs_trash_get_dest). */
+  #returning(key: string, address: string): number | undefined {
+    const back = this.#leaving.findIndex((each) => each.key === key && each.at === address);
+    if (back < 0) return undefined;
+    const [{ row }] = this.#leaving.splice(back, 1) as [Leaving];
+    this.#rows.add(row);
+    return row;
   }
 
   /** A row to which no connection or template of an earlier destination refers. */
@@ -316,10 +357,10 @@ function refuse(service: Service, indexOf: IndexOf): void {
   no(service.resetOnExpiry, 'resetOnExpiry');
   no(service.rescheduleRemoved, 'rescheduleRemoved');
   no(service.synProxy, 'synProxy');
-  no(service.sorryServer !== null, 'sorryServer');
-  no(service.health !== null, 'health');
+  // Checks go out on the host's own side.
+  no(service.health !== null && service.network !== null, 'health in a network');
   no(
-    service.destinations.some(({ forward }) => forward !== 'nat'),
+    [...service.destinations, service.sorryServer].some((each) => each !== null && each.forward !== 'nat'),
     'forward other than nat',
   );
   if (faults.length === 0) return;

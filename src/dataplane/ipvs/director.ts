@@ -19,6 +19,7 @@ import { SourceRates } from './defence/source-rates.js';
 import type { DestinationCounts } from './destination.js';
 import { Ending } from './ending.js';
 import type { Extras } from './extras.js';
+import { Faults } from './faults.js';
 import { noFlow, readFlow } from './flow.js';
 import { Forwarding } from './forwarding.js';
 import { FragmentWay } from './fragment-way.js';
@@ -54,6 +55,7 @@ export class Director {
   readonly #connections: Connections;
   readonly #forwarding: Forwarding;
   readonly #ending: Ending;
+  readonly #faults: Faults;
   readonly #flow = noFlow();
   readonly #turned = noEnds();
 
@@ -66,6 +68,7 @@ export class Director {
     this.fragments = new FragmentWay(path, connections);
     this.#forwarding = new Forwarding(path, connections);
     this.#ending = new Ending(connections, extras, services, counts);
+    this.#faults = new Faults(connections, counts);
   }
 
   get #nowTicks(): number {
@@ -117,7 +120,9 @@ export class Director {
       this.fragments.decide(packet, outer, found, PASS, this.nowMs);
     if (found === NO_CONNECTION) return PASS;
     const at = this.#connections.at(found >> 1);
-    return this.#forwarding.sendError(packet, outer, quoted, at, (found & 1) !== 0);
+    const toClient = (found & 1) !== 0;
+    if (toClient) this.#faults.refused(at, outer);
+    return this.#forwarding.sendError(packet, outer, quoted, at, toClient);
   }
 
   /** Ends the connections that have run out; the engine calls it once a second, on one engine. */

@@ -12,6 +12,7 @@ import {
 } from './connections.js';
 import type { DestinationCounts } from './destination.js';
 import type { Extras } from './extras.js';
+import { Faults } from './faults.js';
 import { held, leave } from './persistence.js';
 import type { Services } from './service.js';
 
@@ -20,12 +21,14 @@ export class Ending {
   readonly #extras: Extras;
   readonly #services: Services;
   readonly #counts: DestinationCounts;
+  readonly #faults: Faults;
 
   constructor(connections: Connections, extras: Extras, services: Services, counts: DestinationCounts) {
     this.#connections = connections;
     this.#extras = extras;
     this.#services = services;
     this.#counts = counts;
+    this.#faults = new Faults(connections, counts);
   }
 
   /** Ends the connections that have run out; the engine calls it once a second, on one engine. Returns how many. */
@@ -37,6 +40,7 @@ export class Ending {
         // A packet may have come in between.
         if (connections.nextExpired(at, now) !== at) return;
         if (held(connections, at, now)) return;
+        this.#faults.expired(connections.at(at));
         this.end(at);
         ended++;
       });

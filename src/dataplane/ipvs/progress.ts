@@ -13,6 +13,7 @@ import {
   TIMEOUT,
 } from './connections.js';
 import type { DestinationCounts } from './destination.js';
+import { Faults } from './faults.js';
 import type { Parsed } from './packet.js';
 import { assure } from './persistence.js';
 import type { Services } from './service.js';
@@ -39,6 +40,7 @@ export class Progress {
   readonly #services: Services;
   readonly #counts: DestinationCounts;
   readonly #timeouts: Timeouts;
+  readonly #faults: Faults;
 
   /** @param timeouts the virtual server's own, for connections whose service is gone */
   constructor(
@@ -53,6 +55,7 @@ export class Progress {
     this.#services = services;
     this.#counts = counts;
     this.#timeouts = timeouts;
+    this.#faults = new Faults(connections, counts);
   }
 
   /** The state after the packet; two engines may be at it at once, so a change is made only to what was read. */
@@ -68,6 +71,7 @@ export class Progress {
       if (after === before) return;
       if (Atomics.compareExchange(records, at + STATE, before, after) !== before) continue;
       if (next !== state) {
+        if (reply) this.#faults.replied(at, parsed, state);
         const service = this.#services.at(serviceOf(records, at));
         records[at + TIMEOUT] = ticksOf(service?.timeouts ?? this.#timeouts, parsed.protocol, next);
       }

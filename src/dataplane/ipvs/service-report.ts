@@ -32,8 +32,27 @@ export interface ServiceRow extends ServiceKey {
   onePacket: boolean;
   stats: ServiceCounts;
   rates: ServiceRates;
-  /** in the configuration's order */
+  /** absent: it has neither health checks nor a sorry server */
+  health?: ServiceHealth;
+  /** in the configuration's order; the sorry server behind them while it serves */
   destinations: DestinationRow[];
+}
+
+export interface ServiceHealth {
+  /** enough destinations are up */
+  quorum: boolean;
+  /** weights of the usable destinations */
+  weight: number;
+  /** the sorry server serves in their place */
+  sorry: boolean;
+}
+
+export interface DestinationHealth {
+  up: boolean;
+  /** ISO 8601: when it came up or went down, or its checks began */
+  since: string;
+  /** what the last check that failed found; null: the last one went well */
+  error: string | null;
 }
 
 export interface DestinationRow {
@@ -50,6 +69,10 @@ export interface DestinationRow {
   persistent: number;
   stats: ServiceCounts;
   rates: ServiceRates;
+  /** absent: it isn't checked */
+  health?: DestinationHealth;
+  /** it is wanted, but not in the service: it is down, or the sorry server serves; `ipvsadm -L` leaves it out */
+  out?: true;
 }
 
 export interface ConnectionRow {

@@ -52,7 +52,9 @@ function service(row: ServiceRow, format: Format, spell: Spell): string {
     name = `${listen.protocol.toUpperCase().padEnd(4)} ${spell(socketOf(row.listen), protocol)}`;
     if (listen.family === 4) name = name.slice(0, SERVICE_WIDTH);
   }
-  const destinations = row.destinations.map((each) => destination(each, format, spell, protocol));
+  // The kernel's table lacks what keepalived has taken out.
+  const used = row.destinations.filter(({ out }) => out !== true);
+  const destinations = used.map((each) => destination(each, format, spell, protocol));
   return `${serviceLine(row, name, listen.family, format)}\n${destinations.join('')}`;
 }
 

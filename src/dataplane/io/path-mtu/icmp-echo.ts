@@ -55,11 +55,20 @@ export class IcmpEcho implements EchoTransport {
   readonly #identifier = randomBytes(2).readUInt16BE();
   /** of this process, so that another one's replies aren't ours, and no guess is */
   readonly #cookie = randomBytes(COOKIE_BYTES);
+  /** what the log says when no echo can be sent */
+  readonly #without: string;
   #raw: RawSocketModule | undefined;
   #usable = true;
+  #fault: string | undefined;
 
-  constructor(logger: Log) {
+  constructor(logger: Log, without = "path MTU isn't probed: the interface's and the kernel's hold") {
     this.#logger = logger;
+    this.#without = without;
+  }
+
+  /** Opens what is needed for the family; why that can't be, undefined when it can. */
+  open(family: 4 | 6): string | undefined {
+    return this.#socket(family) === undefined ? (this.#fault ?? 'it is closed') : undefined;
   }
 
   send(address: string, size: number, sequence: number): void {
@@ -74,7 +83,9 @@ export class IcmpEcho implements EchoTransport {
     this.#cookie.copy(echo, COOKIE);
     if (family === 4) echo.writeUInt16BE(checksum.finish(checksum.sum(echo, 0, length)), 2); // the kernel does ICMPv6's
     socket.send(echo, 0, length, address, (error) => {
-      if (error) this.#logger.debug({ vtep: address, size, error: error.message }, 'path MTU probe not sent');
+      if (!error) return;
+      this.#logger.debug({ address, size, error: error.message }, 'echo request not sent');
+      this.listener?.unsent?.(sequence, error.message);
     });
   }
 
@@ -91,8 +102,9 @@ export class IcmpEcho implements EchoTransport {
       this.#sockets[family] = this.#open(this.#raw, family);
     } catch (error) {
       this.#usable = false;
-      const reason = (error as Error).message.split('\n')[0];
-      this.#logger.warn({ reason }, "path MTU isn't probed: the interface's and the kernel's hold");
+      const [reason] = (error as Error).message.split('\n');
+      this.#fault = reason;
+      this.#logger.warn({ reason }, this.#without);
     }
     return this.#sockets[family];
   }
@@ -104,7 +116,7 @@ export class IcmpEcho implements EchoTransport {
       bufferSize: RECEIVE_BYTES,
     });
     socket.on('message', (message) => (family === 4 ? this.#receive4(message) : this.#receive6(message)));
-    socket.on('error', (error) => this.#logger.debug({ error: error.message }, 'path MTU socket'));
+    socket.on('error', (error) => this.#logger.debug({ error: error.message }, 'ICMP socket'));
     socket.on('close', () => delete this.#sockets[family]);
     if (family === 4) {
       socket.setOption(IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_PROBE);

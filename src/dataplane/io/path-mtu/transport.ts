@@ -19,4 +19,6 @@ export interface EchoListener {
   answered(sequence: number): void;
   /** a router says that packets to `address` may have `mtu` bytes */
   tooBig(address: string, mtu: number): void;
+  /** the host itself could not send it */
+  unsent?(sequence: number, reason: string): void;
 }
