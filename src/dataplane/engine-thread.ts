@@ -200,8 +200,8 @@ class EngineThread {
       case 'directed-networks':
         this.#engine.virtualServer?.inNetworks.direct(order.networks);
         break;
-      case 'timeouts':
-        this.#engine.virtualServer?.timeouts.set(order.tcp, order.tcpFin, order.udp);
+      case 'settings':
+        this.#engine.virtualServer?.director.configure(order.settings);
         break;
       case 'detach': {
         const tap = this.#taps.get(order.port);

@@ -144,7 +144,7 @@ export class Engine {
     const now = this.#clock();
     this.#bridge.nowSeconds = Math.floor(now / 1000);
     if (this.virtualServer !== undefined) {
-      this.virtualServer.director.nowMs = now;
+      this.virtualServer.director.beginTurn(now);
       this.virtualServer.director.fragments.expire(now);
     }
     this.path.tracer.refresh();
@@ -157,10 +157,16 @@ export class Engine {
 
   /** Ends the connections of all engines that have run out. Returns how many. */
   expireConnections(): number {
-    const director = this.virtualServer?.director;
-    if (director === undefined) return 0;
-    director.nowMs = this.#clock();
-    return director.expire();
+    if (this.virtualServer === undefined) return 0;
+    const { director, ingress } = this.virtualServer;
+    director.beginTurn(this.#clock());
+    let ended = 0;
+    do {
+      ended += director.expire();
+      ingress.takeAnswers(this.#local);
+      this.#toHost();
+    } while (director.hasMore);
+    return ended;
   }
 
   /** What a port's device has, all the way out. Returns how many packets that was. */
@@ -178,7 +184,7 @@ export class Engine {
       for (let i = 0; i < received.count; i++) tracer.match(received.packets[i]!, hop['tap.receive'], port);
     }
     if (port === this.#hostPort) {
-      this.#direct(port, received);
+      this.#direct(received);
       return count;
     }
     const inNetworks = this.virtualServer?.inNetworks;
@@ -214,13 +220,19 @@ export class Engine {
     if (underlay !== undefined) this.fromUnderlay((into) => underlay.receive(into));
   }
 
-  #direct(port: number, received: Batch): void {
+  #direct(received: Batch): void {
     const { pool } = this.path;
-    const local = this.#local;
     // Of no overlay network; the column has what the packet's number was used for before.
     for (let i = 0; i < received.count; i++) pool.network[received.packets[i]!] = 0;
-    this.virtualServer!.ingress.direct(received, local);
-    for (let i = 0; i < local.count; i++) pool.port[local.packets[i]!] = port;
+    this.virtualServer!.ingress.direct(received, this.#local);
+    this.#toHost();
+  }
+
+  /** What is in the local batch goes to the host's own side. */
+  #toHost(): void {
+    const { pool } = this.path;
+    const local = this.#local;
+    for (let i = 0; i < local.count; i++) pool.port[local.packets[i]!] = this.#hostPort;
     if (local.count > 0) this.#sendLocal();
   }
 
@@ -274,8 +286,9 @@ function makeVirtualServer(
   const timeouts = new Timeouts();
   const services = new Services(counts, new Random(memory.seed), timeouts);
   const extras = new Extras(memory.extras);
-  const { defence } = memory;
-  const director = new Director({ path, services, connections, extras, counts, defence, timeouts });
+  const { defence, seed } = memory;
+  const parts = { path, services, connections, extras, counts, defence, timeouts, seed };
+  const director = new Director(parts);
   const ingress = new Ingress(path, director);
   const inNetworks = new NetworkDirector(path, director, neighbours, answerer);
   return { services, connections, timeouts, director, ingress, inNetworks };

@@ -9,6 +9,7 @@ import type { Here } from './io/outer.js';
 import type { TapOffloads } from './io/tap.js';
 import type { UdpSockets } from './io/udp.js';
 import type { ServiceSpec } from './ipvs/service.js';
+import type { Settings } from './ipvs/settings.js';
 import type { Network } from './overlay/network.js';
 
 /** What an engine is born with. */
@@ -62,8 +63,8 @@ export type Order =
   | { kind: 'service-gone'; index: number }
   /** indexes of the networks whose frames the director looks at */
   | { kind: 'directed-networks'; networks: readonly number[] }
-  /** seconds, `ipvsadm --set` */
-  | { kind: 'timeouts'; tcp: number; tcpFin: number; udp: number }
+  /** what holds for all services; those that follow take the timeouts */
+  | { kind: 'settings'; settings: Settings }
   | { kind: 'network'; network: Network }
   | { kind: 'network-gone'; index: number }
   | { kind: 'stop' };

@@ -36,7 +36,7 @@ test('numbers stay while a service and its destinations do, and only what change
   );
   t.is(keeper.change(wanted({ [WEB]: ['10.0.0.1:80', '10.0.0.2:80'], [DNS]: ['[fd00::1]:53'] })), undefined);
   const next = keeper.change(wanted({ [WEB]: ['10.0.0.2:80', '10.0.0.3:80'], [DNS]: ['[fd00::1]:53'] }))!;
-  t.deepEqual([next.set.map(({ index }) => index), next.gone, next.timeouts], [[0], [], null]);
+  t.deepEqual([next.set.map(({ index }) => index), next.gone, next.settings], [[0], [], null]);
   // Nobody was connected to the first, so its row serves again.
   t.deepEqual(
     next.set[0]!.destinations.map(({ row }) => row),
@@ -62,6 +62,21 @@ test('what left with connections is led here until they have ended, and its row 
   t.is(keeper.settle(), undefined);
 });
 
+test('what comes back while it has connections is theirs again, and nobody else gets its number', (t) => {
+  const { keeper, counts } = world();
+  keeper.change(wanted({ [WEB]: ['10.0.0.1:80', '10.0.0.2:80'] }));
+  counts.addInactive(1, 1);
+  keeper.change(wanted({ [WEB]: ['10.0.0.1:80'] }));
+  const rows = (change: ReturnType<typeof keeper.change>) =>
+    change!.set.map(({ index, destinations }) => [index, ...destinations.map(({ row }) => row)]);
+  t.deepEqual(rows(keeper.change(wanted({ [WEB]: ['10.0.0.3:80', '10.0.0.2:80'] }))), [[0, 2, 1]]);
+  t.deepEqual(keeper.change(wanted({}))!.gone, [0]);
+  t.deepEqual(rows(keeper.change(wanted({ [DNS]: ['[fd00::1]:53'] }))), [[1, 0]]);
+  t.deepEqual(rows(keeper.change(wanted({ [DNS]: ['[fd00::1]:53'], [WEB]: ['10.0.0.2:80'] }))), [[0, 1]]);
+  counts.addInactive(1, -1);
+  t.is(keeper.settle(), undefined);
+});
+
 test('a change is taken back by wanting what was before', (t) => {
   const { keeper } = world();
   const before = wanted({ [WEB]: ['10.0.0.1:80'] });
@@ -75,10 +90,10 @@ test('a change is taken back by wanting what was before', (t) => {
 test('other timeouts reach every service, and an engine that takes another’s place', (t) => {
   const { keeper } = world();
   keeper.change(wanted({ [WEB]: ['10.0.0.1:80'] }));
-  t.deepEqual(keeper.whole().timeouts, { tcp: 900, tcpFin: 120, udp: 300 });
+  t.deepEqual(keeper.whole().settings!.timeouts, { tcp: 900, tcpFin: 120, udp: 300 });
   const change = keeper.change(wanted({ [WEB]: ['10.0.0.1:80'] }, { tcpSeconds: 60 }))!;
-  t.deepEqual([change.timeouts, change.set.length], [{ tcp: 60, tcpFin: 120, udp: 300 }, 1]);
-  t.deepEqual(keeper.whole().timeouts, { tcp: 60, tcpFin: 120, udp: 300 });
+  t.deepEqual([change.settings!.timeouts, change.set.length], [{ tcp: 60, tcpFin: 120, udp: 300 }, 1]);
+  t.deepEqual(keeper.whole().settings!.timeouts, { tcp: 60, tcpFin: 120, udp: 300 });
   t.is(keeper.whole().set.length, 1);
 });
 

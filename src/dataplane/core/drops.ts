@@ -100,7 +100,15 @@ export const DROPS = [
     'destination-unknown',
     'The destination of a virtual service inside a network has no MAC address there. List it under remotes or endpoints.',
   ],
-  ['no-call-id', "A packet for a service with the persistence engine sip had no Call-ID; is it SIP's?"],
+  ['no-call-id', "A packet for a service with the persistence engine sip had no Call-ID: it is not SIP's."],
+  [
+    'connections-scarce',
+    'A packet that would have begun a connection was dropped on purpose, as virtualServer.dropPacket wants.',
+  ],
+  [
+    'destination-gone',
+    'A TCP connection was reset at this packet, for its destination is no longer in the service; both ends were told.',
+  ],
 ] as const;
 
 export type DropReason = (typeof DROPS)[number][0];

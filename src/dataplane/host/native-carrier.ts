@@ -260,10 +260,10 @@ function ordersOf(change: Change, engine: number): Order[] {
   ];
 }
 
-/** Timeouts first: a service takes those of all where it says nothing. */
-function serviceOrders({ set, gone, timeouts, directed }: ServiceOrders): Order[] {
+/** Settings first: a service takes the timeouts of all where it says nothing. */
+function serviceOrders({ set, gone, settings, directed }: ServiceOrders): Order[] {
   return [
-    ...(timeouts === null ? [] : [{ kind: 'timeouts', ...timeouts } as const]),
+    ...(settings === null ? [] : [{ kind: 'settings', settings } as const]),
     ...gone.map((index): Order => ({ kind: 'service-gone', index })),
     ...set.map((service): Order => ({ kind: 'service', service })),
     { kind: 'directed-networks', networks: directed },

@@ -139,13 +139,13 @@ export class PortableCarrier implements Carrier {
     for (const network of networks) this.#engine.networks.set(network);
   }
 
-  async serve({ services, set, gone, timeouts, directed }: ServiceChange): Promise<void> {
+  async serve({ services, set, gone, settings, directed }: ServiceChange): Promise<void> {
     if (services.length > 0) {
       throw new ApplyError("virtual services on the host's own side need the native addon; build it");
     }
     const { virtualServer } = this.#engine;
     if (virtualServer === undefined) return;
-    if (timeouts !== null) virtualServer.timeouts.set(timeouts.tcp, timeouts.tcpFin, timeouts.udp);
+    if (settings !== null) virtualServer.director.configure(settings);
     for (const index of gone) virtualServer.services.remove(index);
     for (const service of set) virtualServer.services.set(service, performance.now());
     virtualServer.inNetworks.direct(directed);

@@ -11,9 +11,12 @@ import { ApplyError } from '../face.js';
 import type { DefenceSpec } from '../ipvs/defence/spec.js';
 import { DestinationCounts, type DestinationSpec } from '../ipvs/destination.js';
 import type { ServiceSpec } from '../ipvs/service.js';
+import type { Settings } from '../ipvs/settings.js';
 import * as ipv4 from '../wire/ipv4.js';
 import * as ipv6 from '../wire/ipv6.js';
+import { settingsOf } from './director-settings.js';
 import type { Catch } from './host-rules.js';
+import { Leaving, type ServicePlace } from './leaving.js';
 
 const PROTOCOL = { tcp: 6, udp: 17, sctp: 132 } as const;
 
@@ -21,8 +24,8 @@ const PROTOCOL = { tcp: 6, udp: 17, sctp: 132 } as const;
 export interface ServiceOrders {
   set: readonly ServiceSpec[];
   gone: readonly number[];
-  /** seconds, of all services that say nothing; null: as they are */
-  timeouts: { tcp: number; tcpFin: number; udp: number } | null;
+  /** what holds for all services; null: as it was */
+  settings: Settings | null;
   /** indexes of the networks that have services, or connections of some */
   directed: readonly number[];
 }
@@ -51,16 +54,6 @@ const NO_NETWORKS: IndexOf = () => undefined;
 /** What is in force, as the configuration says it. */
 type Wanted = Pick<Settled, 'services' | 'virtualServer'>;
 
-/** A destination that left while it had connections: they are led here until they have ended. */
-interface Leaving {
-  row: number;
-  /** its service's, and its own address and port */
-  key: string;
-  at: string;
-  service: ServiceSpec;
-  destination: DestinationSpec;
-}
-
 interface Known {
   spec: ServiceSpec;
   /** by address and port */
@@ -75,7 +68,7 @@ export class ServiceKeeper {
   readonly #known = new Map<string, Known>();
   readonly #indexes = new Set<number>();
   readonly #rows = new Set<number>();
-  #leaving: Leaving[] = [];
+  readonly #leaving = new Leaving((row) => this.#busy(row));
   #wanted: Wanted = NOTHING;
   /** the same, by the health of the destinations */
   #inForce: Wanted = NOTHING;
@@ -105,7 +98,7 @@ export class ServiceKeeper {
   /** Everything in force, for an engine that takes another's place. */
   whole(): ServiceOrders {
     const set = [...this.#known.values()].map(({ spec }) => spec);
-    return { set, gone: [], timeouts: secondsOf(this.#wanted.virtualServer), directed: this.#directed };
+    return { set, gone: [], settings: settingsOf(this.#wanted.virtualServer), directed: this.#directed };
   }
 
   get wanted(): Wanted {
@@ -130,9 +123,10 @@ export class ServiceKeeper {
       if (keys.has(key)) continue;
       gone.push(spec.index);
       this.#indexes.delete(spec.index);
-      this.#leave(key, spec, rows);
+      this.#leave(spec, rows);
       this.#known.delete(key);
     }
+    this.#leaving.settle();
     const set: ServiceSpec[] = [];
     for (const service of services) {
       const key = keyOf(service);
@@ -141,13 +135,13 @@ export class ServiceKeeper {
       const spec = this.#spec(service, before, rows, indexOf);
       if (before !== undefined) {
         const left = [...before.rows].filter(([address]) => !rows.has(address));
-        this.#leave(key, before.spec, new Map(left));
+        this.#leave(before.spec, new Map(left));
       }
       this.#known.set(key, { spec, rows });
       if (timed || !isDeepStrictEqual(before?.spec, spec)) set.push(spec);
     }
-    const timeouts = timed ? secondsOf(virtualServer) : null;
-    return { set, gone, ...this.#catches(), timeouts, directed: this.#directed };
+    const settings = timed ? settingsOf(virtualServer) : null;
+    return { set, gone, ...this.#catches(), settings, directed: this.#directed };
   }
 
   /** The difference that the health of destinations has made; undefined: none. */
@@ -162,20 +156,17 @@ export class ServiceKeeper {
 
   /** What is to be led here when the last connection of a destination that left has ended; undefined while none has. */
   settle(): ServiceChange | undefined {
-    const { length } = this.#leaving;
-    if (length === 0) return undefined;
-    const catches = this.#catches();
-    if (this.#leaving.length === length) return undefined;
-    return { set: [], gone: [], timeouts: null, ...catches, directed: this.#directed };
+    if (!this.#leaving.settle()) return undefined;
+    return { set: [], gone: [], settings: null, ...this.#catches(), directed: this.#directed };
   }
 
   /** The rows' destinations are no longer in the service. */
-  #leave(key: string, service: ServiceSpec, rows: ReadonlyMap<string, number>): void {
-    for (const [at, row] of rows) {
+  #leave(service: ServiceSpec, rows: ReadonlyMap<string, number>): void {
+    for (const row of rows.values()) {
       const destination = service.destinations.find((each) => each.row === row);
       if (destination === undefined) continue;
       this.#rows.delete(row);
-      this.#leaving.push({ row, key, at, service, destination });
+      this.#leaving.add(service, destination);
     }
   }
 
@@ -194,15 +185,15 @@ export class ServiceKeeper {
       for (const each of of) destinations.push(catchOf(each, protocol));
     };
     for (const { spec } of this.#known.values()) add(spec, spec.destinations);
-    this.#leaving = this.#leaving.filter(({ row }) => this.#busy(row));
-    for (const { service, destination } of this.#leaving) add(service, [destination]);
+    this.#leaving.settle();
+    for (const { service, destination } of this.#leaving.list) add(service, [destination]);
     return { services, destinations, virtual };
   }
 
   get #directed(): number[] {
     const networks = new Set<number>();
     for (const { spec } of this.#known.values()) networks.add(spec.network);
-    for (const { service } of this.#leaving) networks.add(service.network);
+    for (const { service } of this.#leaving.list) networks.add(service.network);
     networks.delete(HOST_SIDE);
     return [...networks];
   }
@@ -221,13 +212,16 @@ export class ServiceKeeper {
     if (listen === undefined || listen.protocol === 'mark')
       throw new ApplyError(`${service.listen}: no address`);
     const { timeouts, scheduler, schedulerFlags } = service;
-    return {
-      index: before?.spec.index ?? free(this.#indexes),
+    const place: ServicePlace = {
       network: service.network === null ? HOST_SIDE : indexOf(service.network)!,
       family: listen.family,
       protocol: PROTOCOL[listen.protocol],
       address: wordsOf(listen.address),
       port: listen.port,
+    };
+    return {
+      index: before?.spec.index ?? this.#index(place),
+      ...place,
       scheduler,
       slowStartSeconds: service.slowStartSeconds,
       preferNear: service.preferNear,
@@ -237,6 +231,8 @@ export class ServiceKeeper {
         tableSize: service.maglevTableSize,
         expirationSeconds: 24 * 3600,
       },
+      resetOnExpiry: service.resetOnExpiry,
+      rescheduleRemoved: service.rescheduleRemoved,
       timeouts: {
         tcp: timeouts.tcpSeconds ?? 0,
         tcpFin: timeouts.tcpFinSeconds ?? 0,
@@ -244,26 +240,25 @@ export class ServiceKeeper {
       },
       ...defenceOf(service),
       ...persistenceOf(service, this.#wanted.virtualServer),
-      destinations: service.destinations.map((each) => this.#destination(each, service, before, rows)),
+      destinations: service.destinations.map((each) => this.#destination(each, before, rows, place)),
     };
   }
 
   #destination(
     wanted: Destination,
-    service: Service,
     before: Known | undefined,
     rows: Map<string, number>,
+    service: ServicePlace,
   ): DestinationSpec {
-    const { address } = wanted;
-    const socket = parseSocket(address);
-    if (socket === undefined) throw new ApplyError(`${address}: no address`);
-    const row = before?.rows.get(address) ?? this.#returning(keyOf(service), address) ?? this.#freeRow();
-    rows.set(address, row);
+    const socket = parseSocket(wanted.address);
+    if (socket === undefined) throw new ApplyError(`${wanted.address}: no address`);
+    const end = { family: socket.family, address: wordsOf(socket.address), port: socket.port ?? 0 };
+    const row = before?.rows.get(wanted.address) ?? this.#leaving.takeBack(service, end) ?? this.#freeRow();
+    this.#rows.add(row);
+    rows.set(wanted.address, row);
     return {
       row,
-      family: socket.family,
-      address: wordsOf(socket.address),
-      port: socket.port ?? 0,
+      ...end,
       weight: wanted.weight,
       forward: 'nat',
       tunnel: { ...wanted.tunnel },
@@ -273,20 +268,20 @@ export class ServiceKeeper {
     };
   }
 
-  /** The row of a destination that comes back while it still has connections (ip_vs_trash_get_dest). */
-  #returning(key: string, address: string): number | undefined {
-    const back = this.#leaving.findIndex((each) => each.key === key && each.at === address);
-    if (back < 0) return undefined;
-    const [{ row }] = this.#leaving.splice(back, 1) as [Leaving];
-    this.#rows.add(row);
-    return row;
+  /** One to which no connection of an earlier service refers. */
+  #index(place: ServicePlace): number {
+    const known = this.#leaving.index(place);
+    let index = known ?? 0;
+    if (known === undefined) while (this.#indexes.has(index) || this.#leaving.holds(index)) index++;
+    if (index >= SERVICES) throw new ApplyError(`there are more than ${SERVICES} services`);
+    this.#indexes.add(index);
+    return index;
   }
 
   /** A row to which no connection or template of an earlier destination refers. */
   #freeRow(): number {
     for (let row = 0; row < this.#counts.capacity; row++) {
       if (this.#rows.has(row) || this.#busy(row) || this.#counts.persistent(row) !== 0) continue;
-      this.#rows.add(row);
       this.#counts.clear(row);
       return row;
     }
@@ -302,10 +297,6 @@ const HOST_SIDE = 0;
 type Of = Pick<Service, 'network' | 'listen'>;
 
 const keyOf = ({ network, listen }: Of): string => `${network ?? ''}\0${listen}`;
-
-function secondsOf({ tcpSeconds, tcpFinSeconds, udpSeconds }: VirtualServer): ServiceOrders['timeouts'] {
-  return { tcp: tcpSeconds, tcpFin: tcpFinSeconds, udp: udpSeconds };
-}
 
 function persistenceOf({ persistence }: Service, { expireQuiescentTemplate }: VirtualServer) {
   return persistence === null
@@ -333,15 +324,6 @@ function defenceOf({ allow, sourceRate, synProxy }: Service): { defence?: Defenc
 /** A connection's record has 16 bits for its service. */
 const SERVICES = 65_536;
 
-function free(used: Set<number>): number {
-  for (let index = 0; index < SERVICES; index++) {
-    if (used.has(index)) continue;
-    used.add(index);
-    return index;
-  }
-  throw new ApplyError(`there are more than ${SERVICES} services`);
-}
-
 /** What the director doesn't do is refused by name, never ignored. */
 function refuse(service: Service, indexOf: IndexOf): void {
   const { network } = service;
@@ -354,8 +336,7 @@ function refuse(service: Service, indexOf: IndexOf): void {
   };
   no(service.listen.startsWith('mark'), 'a mark');
   no(service.onePacket, 'onePacket');
-  no(service.resetOnExpiry, 'resetOnExpiry');
-  no(service.rescheduleRemoved, 'rescheduleRemoved');
+  no(service.resetOnExpiry && network !== null, 'resetOnExpiry in a network');
   no(service.synProxy, 'synProxy');
   // Checks go out on the host's own side.
   no(service.health !== null && service.network !== null, 'health in a network');

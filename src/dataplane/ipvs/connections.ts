@@ -45,6 +45,7 @@ export const FLAG_REPLIES = 1 << 10; // has an index entry for replies
 export const FLAG_SYNCED = 1 << 11; // came from another director
 export const FLAG_ONE_PACKET = 1 << 12;
 export const FLAG_RESET_DUE = 1 << 13; // at the next packet it is answered with a reset
+export const FLAG_RESET_ON_EXPIRY = 1 << 14; // both ends are told when it expires (resets.ts)
 
 /** Header words of the shared memory. */
 const LOCK = 0;

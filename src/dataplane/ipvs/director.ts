@@ -3,30 +3,46 @@
  * service's scheduler picks; then the packet goes on. Any engine's director may see either direction: what it knows
  * of a connection is in the shared table.
  *
- *     balance     find, or scheduling.begin → progress.advance → forwarding.send
+ *     balance     find → renewal.judge, or scheduling.begin → progress.advance → forwarding.send
  *     later       fragments.follow → forwarding.send
  *     translate   find → forwarding.sendError
- *     expire      ending.expire
+ *     expire      ending.expire, dropEntry.sweep
+ *
+ * What it sends of its own waits in `resets.answers`.
  */
+import { drop } from '../core/drops.js';
 import type { Path } from '../core/path.js';
+import { Random } from '../core/random.js';
 import * as sctp from '../wire/sctp.js';
 import * as tcp from '../wire/tcp.js';
 import * as udp from '../wire/udp.js';
-import { type Connections, NO_CONNECTION, PACKETS, TICKS_PER_SECOND } from './connections.js';
+import {
+  type Connections,
+  FLAG_RESET_ON_EXPIRY,
+  NO_CONNECTION,
+  PACKETS,
+  STATE,
+  TICKS_PER_SECOND,
+} from './connections.js';
 import { Gate } from './defence/gate.js';
 import { type DefenceMemory, ratesKey } from './defence/memory.js';
 import { SourceRates } from './defence/source-rates.js';
 import type { DestinationCounts } from './destination.js';
+import { DropEntry } from './drop-entry.js';
 import { Ending } from './ending.js';
 import type { Extras } from './extras.js';
 import { Faults } from './faults.js';
-import { noFlow, readFlow } from './flow.js';
+import { noFlow, type PacketFlow, readFlow } from './flow.js';
 import { Forwarding } from './forwarding.js';
 import { FragmentWay } from './fragment-way.js';
 import { LATER_FRAGMENT, noEnds, type Parsed, turn, WHOLE } from './packet.js';
+import { Pressure } from './pressure.js';
 import { Progress } from './progress.js';
+import { GOES_ON, RESET, Renewal } from './renewal.js';
+import { Resets } from './resets.js';
 import { Scheduling } from './scheduling.js';
 import type { Services } from './service.js';
+import { DEFAULTS, type Settings } from './settings.js';
 import type { Timeouts } from './states.js';
 import { BARRED, DROPPED, PASS, type Verdict } from './verdict.js';
 
@@ -39,6 +55,8 @@ export interface DirectorParts {
   defence: DefenceMemory;
   /** the virtual server's own, for connections whose service is gone */
   timeouts: Timeouts;
+  /** of what is drawn at random */
+  seed?: number;
 }
 
 /** Packets of the host's own side are in no overlay network. */
@@ -51,6 +69,11 @@ export class Director {
   readonly scheduling: Scheduling;
   readonly progress: Progress;
   readonly fragments: FragmentWay;
+  readonly resets: Resets;
+  readonly #timeouts: Timeouts;
+  readonly #pressure: Pressure;
+  readonly #renewal: Renewal;
+  readonly #dropEntry: DropEntry;
   readonly #path: Path;
   readonly #connections: Connections;
   readonly #forwarding: Forwarding;
@@ -59,16 +82,38 @@ export class Director {
   readonly #flow = noFlow();
   readonly #turned = noEnds();
 
-  constructor({ path, services, connections, extras, counts, defence, timeouts }: DirectorParts) {
+  constructor({ path, services, connections, extras, counts, defence, timeouts, seed = 1 }: DirectorParts) {
     this.#path = path;
     this.#connections = connections;
+    this.#timeouts = timeouts;
+    this.#pressure = new Pressure(connections, DEFAULTS);
     const gate = new Gate(new SourceRates(defence.rates, ratesKey(defence)));
-    this.scheduling = new Scheduling(path.pool, services, connections, counts, gate, extras);
+    this.scheduling = new Scheduling(path.pool, services, connections, counts, gate, this.#pressure, extras);
     this.progress = new Progress(path.pool, connections, services, counts, timeouts);
     this.fragments = new FragmentWay(path, connections);
     this.#forwarding = new Forwarding(path, connections);
-    this.#ending = new Ending(connections, extras, services, counts);
     this.#faults = new Faults(connections, counts);
+    this.#renewal = new Renewal(path.pool, connections, services, DEFAULTS);
+    this.resets = new Resets(path, connections);
+    this.#ending = new Ending(connections, extras, services, counts, this.resets);
+    this.#dropEntry = new DropEntry(connections, this.#ending, new Random(seed));
+  }
+
+  /** What control wants of the whole virtual server. Services take the timeouts when they are set next. */
+  configure(settings: Settings): void {
+    const { tcp, tcpFin, udp } = settings.timeouts;
+    this.#timeouts.set(tcp, tcpFin, udp);
+    this.scheduling.sloppyTcp = settings.sloppyTcp;
+    this.#renewal.settings = settings;
+    this.#pressure.settings = settings;
+    this.progress.secureTcp = this.#pressure.secure;
+  }
+
+  /** Once a turn, before its packets. @param nowMs milliseconds on the engine's clock */
+  beginTurn(nowMs: number): void {
+    this.nowMs = nowMs;
+    this.#pressure.refresh(nowMs);
+    this.progress.secureTcp = this.#pressure.secure;
   }
 
   get #nowTicks(): number {
@@ -100,7 +145,14 @@ export class Director {
     const flow = this.#flow;
     readFlow(flow, protocol, parsed, network);
     const reference = this.#connections.find(flow);
-    return reference === NO_CONNECTION ? this.scheduling.begin(parsed, flow, this.nowMs) : reference;
+    if (reference !== NO_CONNECTION) {
+      if ((reference & 1) !== 0) return reference;
+      const renewed = this.#renewal.judge(this.#connections.at(reference >> 1), parsed);
+      if (renewed === GOES_ON) return reference;
+      if (renewed === RESET) return this.#reset(parsed, flow, reference);
+      this.#end(flow, reference);
+    }
+    return this.scheduling.begin(parsed, flow, this.nowMs);
   }
 
   /** What may be an answer of a destination, where clients' own packets don't come; PASS: it is of no connection. */
@@ -125,9 +177,37 @@ export class Director {
     return this.#forwarding.sendError(packet, outer, quoted, at, toClient);
   }
 
-  /** Ends the connections that have run out; the engine calls it once a second, on one engine. */
+  /**
+   * Ends the connections that have run out, and those that a nearly full table must do without; the engine calls it
+   * once a second, on one engine, takes the answers, and calls it again while it `hasMore`.
+   */
   expire(): number {
-    return this.#ending.expire(this.#nowTicks);
+    const now = this.#nowTicks;
+    let ended = this.#ending.expire(now);
+    if (!this.hasMore && this.#pressure.dropsEntries) ended += this.#dropEntry.sweep(now);
+    return ended;
+  }
+
+  get hasMore(): boolean {
+    return this.#ending.hasMore;
+  }
+
+  /** Another engine may have ended it in between. */
+  #end(flow: PacketFlow, reference: number): void {
+    const connections = this.#connections;
+    connections.locked(() => {
+      if (connections.find(flow) === reference) this.#ending.end(reference >> 1);
+    });
+  }
+
+  /** Its destination is gone. Inside a network its sender alone is told, as who asks for a connection that there is not. */
+  #reset(parsed: Parsed, flow: PacketFlow, reference: number): typeof NO_CONNECTION {
+    const host = flow.network === HOST_SIDE;
+    if (host) this.resets.refused(this.#connections.at(reference >> 1), parsed);
+    this.#end(flow, reference);
+    this.scheduling.verdict = host ? BARRED : PASS;
+    this.scheduling.reason = drop['destination-gone'];
+    return NO_CONNECTION;
   }
 
   /** A packet that belongs to no connection, and has begun none. */
@@ -152,6 +232,7 @@ export class Director {
     const at = this.#connections.at(connection);
     const reply = (reference & 1) !== 0;
     this.progress.advance(at, parsed, reply);
+    if ((records[at + STATE]! & FLAG_RESET_ON_EXPIRY) !== 0) this.resets.note(at, parsed, reply);
     this.#connections.touch(connection, this.#nowTicks);
     if (!reply) records[at + PACKETS]!++;
     return this.#forwarding.send(packet, parsed, at, reply);

@@ -14,6 +14,7 @@ import type { DestinationCounts } from './destination.js';
 import type { Extras } from './extras.js';
 import { Faults } from './faults.js';
 import { held, leave } from './persistence.js';
+import type { Resets } from './resets.js';
 import type { Services } from './service.js';
 
 export class Ending {
@@ -22,30 +23,51 @@ export class Ending {
   readonly #services: Services;
   readonly #counts: DestinationCounts;
   readonly #faults: Faults;
+  readonly #resets: Resets | undefined;
+  /** where the search for those that have run out goes on, after it stopped for want of room for answers */
+  #from = 0;
 
-  constructor(connections: Connections, extras: Extras, services: Services, counts: DestinationCounts) {
+  /** @param resets who tells both ends of a connection that expires; not needed where none expires */
+  constructor(
+    connections: Connections,
+    extras: Extras,
+    services: Services,
+    counts: DestinationCounts,
+    resets?: Resets,
+  ) {
     this.#connections = connections;
     this.#extras = extras;
     this.#services = services;
     this.#counts = counts;
     this.#faults = new Faults(connections, counts);
+    this.#resets = resets;
   }
 
-  /** Ends the connections that have run out; the engine calls it once a second, on one engine. Returns how many. */
+  /**
+   * Ends the connections that have run out; the engine calls it once a second, on one engine. Returns how many. It stops
+   * where there is no more room for answers, and goes on there the next time: true `hasMore`.
+   */
   expire(now: number): number {
     const connections = this.#connections;
     let ended = 0;
-    for (let at = connections.nextExpired(0, now); at >= 0; at = connections.nextExpired(at + 1, now)) {
+    let at = connections.nextExpired(this.#from, now);
+    for (; at >= 0 && this.#resets?.room !== false; at = connections.nextExpired(at + 1, now)) {
       connections.locked(() => {
         // A packet may have come in between.
         if (connections.nextExpired(at, now) !== at) return;
         if (held(connections, at, now)) return;
         this.#faults.expired(connections.at(at));
+        this.#resets?.expired(connections.at(at));
         this.end(at);
         ended++;
       });
     }
+    this.#from = Math.max(0, at);
     return ended;
+  }
+
+  get hasMore(): boolean {
+    return this.#from !== 0;
   }
 
   /** Under the lock. */

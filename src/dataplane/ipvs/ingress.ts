@@ -28,11 +28,20 @@ export class Ingress {
     const { released } = this.#director.fragments;
     for (let i = 0; i < frames.count; i++) {
       this.#directOne(frames.packets[i]!, out);
+      if (!this.#director.resets.room) this.takeAnswers(out);
       if (released.count === 0) continue;
       for (let k = 0; k < released.count; k++) this.#directOne(released.packets[k]!, out);
       released.count = 0;
     }
     frames.count = 0;
+    this.takeAnswers(out);
+  }
+
+  /** What the director sends of its own. */
+  takeAnswers(out: Batch): void {
+    const { answers } = this.#director.resets;
+    for (let i = 0; i < answers.count; i++) out.push(answers.packets[i]!);
+    answers.count = 0;
   }
 
   #directOne(packet: number, out: Batch): void {

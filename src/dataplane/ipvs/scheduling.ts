@@ -8,6 +8,7 @@ import {
   DESTINATION,
   FLAG_NO_REPLY_YET,
   FLAG_REPLIES,
+  FLAG_RESET_ON_EXPIRY,
   KIND,
   KIND_DESTINATION_IPV6,
   NO_CONNECTION,
@@ -23,6 +24,7 @@ import type { Extras } from './extras.js';
 import type { PacketFlow } from './flow.js';
 import type { Parsed } from './packet.js';
 import { Persistence } from './persistence.js';
+import type { Pressure } from './pressure.js';
 import { ticksOf } from './progress.js';
 import { FTP_PORT, type Service, type Services } from './service.js';
 import { chunkType } from './states.js';
@@ -42,6 +44,7 @@ export class Scheduling {
   readonly #counts: DestinationCounts;
   readonly #gate: Gate;
   readonly #persistence: Persistence;
+  readonly #pressure: Pressure;
 
   constructor(
     pool: Pool,
@@ -49,6 +52,7 @@ export class Scheduling {
     connections: Connections,
     counts: DestinationCounts,
     gate: Gate,
+    pressure: Pressure,
     extras: Extras,
   ) {
     this.#persistence = new Persistence(pool, connections, extras, services, counts);
@@ -57,6 +61,7 @@ export class Scheduling {
     this.#connections = connections;
     this.#counts = counts;
     this.#gate = gate;
+    this.#pressure = pressure;
   }
 
   /** A connection for the packet, as `Connections.find` gives it; NO_CONNECTION: `verdict` says why. */
@@ -69,6 +74,10 @@ export class Scheduling {
     if (service.spec.defence !== undefined) {
       this.reason = this.#gate.bars(service, flow, nowMs);
       if (this.reason !== OPEN) return this.#none(BARRED);
+    }
+    if (this.#pressure.dropsPacket()) {
+      this.reason = drop['connections-scarce'];
+      return this.#none(BARRED);
     }
     const destination = persistent ? undefined : service.scheduler.pick(flow, nowMs);
     if (destination === undefined && !persistent) return this.#none(NO_DESTINATION);
@@ -119,7 +128,8 @@ export class Scheduling {
       const keeps = spec.port === 0 || (picked === undefined && flow.targetPort !== service.spec.port);
       const port = keeps ? flow.targetPort : spec.port;
       records[at + KIND]! |= port << 16;
-      records[at + STATE] = FLAG_REPLIES | FLAG_NO_REPLY_YET;
+      const told = service.spec.resetOnExpiry === true && flow.protocol === tcp.PROTOCOL;
+      records[at + STATE] = FLAG_REPLIES | FLAG_NO_REPLY_YET | (told ? FLAG_RESET_ON_EXPIRY : 0);
       records[at + OWNER] = ownerOf(service.spec.index, spec.row);
       records[at + TIMEOUT] = ticksOf(service.timeouts, flow.protocol, 0);
       this.#counts.addInactive(spec.row, 1);

@@ -47,6 +47,10 @@ export interface ServiceSpec extends Wish {
   persistence?: PersistenceSpec;
   /** packets with this mark are for it, whatever their address and port */
   mark?: number;
+  /** TCP: both ends of a connection that expires are told */
+  resetOnExpiry?: boolean;
+  /** connections of a removed destination end at their next packet: TCP is reset, UDP scheduled again */
+  rescheduleRemoved?: boolean;
   destinations: readonly DestinationSpec[];
 }
 
@@ -105,7 +109,7 @@ export class Services {
     service!.allow = sources.length === 0 ? undefined : new AllowList(sources);
     const { tcp, tcpFin, udp } = spec.timeouts;
     service!.timeouts.take(this.#timeouts);
-    service!.timeouts.set(tcp, tcpFin, udp);
+    service!.timeouts.setOwn(tcp, tcpFin, udp);
   }
 
   /** Its connections go on to their destinations until they end. */

@@ -255,6 +255,15 @@ export class Timeouts {
     if (udpSeconds > 0) this.udp = udpSeconds;
   }
 
+  /**
+   * What a service says of its own: likewise, but its tcpfin is that of both half-closed states. IPVS leaves CLOSE_WAIT at
+   * 60 s whatever one sets, which ends connections whose client has said all and waits for a slow answer.
+   */
+  setOwn(tcpSeconds: number, finSeconds: number, udpSeconds: number): void {
+    this.set(tcpSeconds, finSeconds, udpSeconds);
+    if (finSeconds > 0) this.tcp[TCP_STATE.closeWait] = finSeconds;
+  }
+
   /** All of them as in `other`. */
   take(other: Timeouts): void {
     this.tcp.set(other.tcp);

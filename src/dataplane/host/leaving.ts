@@ -1,0 +1,65 @@
+/**
+ * Destinations that left their services while they had connections. Until the last of those has ended, they are led to
+ * the director as before, and nobody else gets their row or their service's index: connections are known by both. What
+ * comes back meanwhile has its connections again (ip_vs_trash_get_dest).
+ */
+import type { DestinationSpec } from '../ipvs/destination.js';
+import type { ServiceSpec } from '../ipvs/service.js';
+
+interface Left {
+  service: ServiceSpec;
+  destination: DestinationSpec;
+}
+
+type End = Pick<DestinationSpec, 'family' | 'address' | 'port'>;
+export type ServicePlace = Pick<ServiceSpec, 'family' | 'address' | 'port' | 'network' | 'protocol'>;
+
+export class Leaving {
+  #list: Left[] = [];
+  readonly #busy: (row: number) => boolean;
+
+  /** @param busy whether the row's destination has connections */
+  constructor(busy: (row: number) => boolean) {
+    this.#busy = busy;
+  }
+
+  /** As of the last `settle`. */
+  get list(): readonly Left[] {
+    return this.#list;
+  }
+
+  add(service: ServiceSpec, destination: DestinationSpec): void {
+    this.#list.push({ service, destination });
+  }
+
+  /** Forgets those whose last connection has ended; true if there were some. */
+  settle(): boolean {
+    const { length } = this.#list;
+    this.#list = this.#list.filter(({ destination }) => this.#busy(destination.row));
+    return this.#list.length !== length;
+  }
+
+  holds(index: number): boolean {
+    return this.#list.some(({ service }) => service.index === index);
+  }
+
+  /** The index under which connections know the service that was there. */
+  index(place: ServicePlace): number | undefined {
+    return this.#list.find(({ service }) => sameService(service, place))?.service.index;
+  }
+
+  /** The row under which they know its destination, which from now on no longer leaves. */
+  takeBack(place: ServicePlace, end: End): number | undefined {
+    const found = this.#list.find(
+      ({ service, destination }) => sameService(service, place) && sameEnd(destination, end),
+    );
+    this.#list = this.#list.filter((each) => each !== found);
+    return found?.destination.row;
+  }
+}
+
+const sameService = (a: ServicePlace, b: ServicePlace): boolean =>
+  sameEnd(a, b) && a.network === b.network && a.protocol === b.protocol;
+
+const sameEnd = (a: End, b: End): boolean =>
+  a.family === b.family && a.port === b.port && a.address.every((word, i) => word === b.address[i]);

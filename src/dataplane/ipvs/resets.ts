@@ -1,0 +1,143 @@
+/**
+ * The director's own resets: to both ends of a TCP connection that ends while they may still believe in it. So that each
+ * takes it for one of the other (RFC 5961 §3.2 asks for the exact sequence number), connections of services that want this keep what
+ * either end has acknowledged last: what it expects next, when all was quiet since.
+ *
+ * Resets wait in `answers`, whole frames, for who called the director.
+ */
+import { Batch } from '../core/batch.js';
+import { drop } from '../core/drops.js';
+import type { Path } from '../core/path.js';
+import { FRAME_AT, NO_PACKET } from '../core/pool.js';
+import * as ethernet from '../wire/ethernet.js';
+import * as tcp from '../wire/tcp.js';
+import {
+  CLIENT,
+  CLIENT_ACK,
+  CLIENT_PORTS,
+  type Connections,
+  DESTINATION,
+  DESTINATION_ACK,
+  FLAG_RESET_ON_EXPIRY,
+  KIND,
+  KIND_IPV6,
+  NETWORK,
+  STATE,
+  VIRTUAL,
+} from './connections.js';
+import { type Ends, noEnds, type Parsed } from './packet.js';
+import { STATE_MASK } from './progress.js';
+import { writeRefusal, writeReset } from './reset.js';
+import { TCP_STATE } from './states.js';
+
+/** States in which both ends may still count on the connection: open, or half-closed. */
+const BELIEVED = (1 << TCP_STATE.established) | (1 << TCP_STATE.finWait) | (1 << TCP_STATE.closeWait);
+/** Answers that wait at most. */
+const ROOM = 64;
+
+export class Resets {
+  readonly answers = new Batch(ROOM);
+  readonly #path: Path;
+  readonly #connections: Connections;
+  readonly #ends: Ends = noEnds();
+
+  constructor(path: Path, connections: Connections) {
+    this.#path = path;
+    this.#connections = connections;
+  }
+
+  /** Whether there is room for those of one more connection. */
+  get room(): boolean {
+    return this.answers.room >= 2;
+  }
+
+  /** Notes what the segment acknowledges, in the numbers of who sent it. @param at of its connection's record */
+  note(at: number, parsed: Parsed, reply: boolean): void {
+    const { records } = this.#connections;
+    const field = at + (reply ? DESTINATION_ACK : CLIENT_ACK);
+    const { flags } = parsed;
+    const acknowledges = (flags & tcp.ACK) !== 0;
+    const acknowledged = acknowledges ? this.#path.pool.view.getInt32(parsed.transport + 8) : 0;
+    const before = records[field]!;
+    const begins = (flags & tcp.SYN) !== 0;
+    if (begins || (acknowledges && (before === 0 || ((acknowledged - before) | 0) > 0))) {
+      records[field] = acknowledged;
+    }
+  }
+
+  /** The connection expires: if it is to be told, and there is something to tell, both are. */
+  expired(at: number): void {
+    const { records } = this.#connections;
+    const state = records[at + STATE]!;
+    if ((state & FLAG_RESET_ON_EXPIRY) === 0 || (BELIEVED & (1 << (state & STATE_MASK))) === 0) return;
+    if (records[at + NETWORK] !== 0) return;
+    const [client, server] = [records[at + CLIENT_ACK]!, records[at + DESTINATION_ACK]!];
+    const ports = records[at + CLIENT_PORTS]!;
+    this.#send(at, VIRTUAL, ports & 0xffff, CLIENT, ports >>> 16, client, server);
+    this.#send(at, CLIENT, ports >>> 16, DESTINATION, records[at + KIND]! >>> 16, server, client);
+  }
+
+  /** The connection ends at the client's segment: that is refused, and the destination told in its name. */
+  refused(at: number, parsed: Parsed): void {
+    const { records } = this.#connections;
+    const { pool } = this.#path;
+    const answer = this.#take();
+    if (answer !== NO_PACKET) {
+      const length = writeRefusal(pool, parsed, pool.offset[answer]! + ethernet.HEADER);
+      this.#finish(answer, parsed.family, length);
+    }
+    const ports = records[at + CLIENT_PORTS]!;
+    const expected = records[at + DESTINATION_ACK]! || pool.view.getInt32(parsed.transport + 4);
+    const acknowledged = pool.view.getInt32(parsed.transport + 8);
+    this.#send(at, CLIENT, ports >>> 16, DESTINATION, records[at + KIND]! >>> 16, expected, acknowledged);
+  }
+
+  #send(
+    at: number,
+    from: number,
+    fromPort: number,
+    to: number,
+    toPort: number,
+    sequence: number,
+    acknowledgment: number,
+  ): void {
+    const { records } = this.#connections;
+    const answer = this.#take();
+    if (answer === NO_PACKET) return;
+    const ends = this.#ends;
+    ends.family = (records[at + KIND]! & KIND_IPV6) !== 0 ? 6 : 4;
+    ends.source0 = records[at + from]!;
+    ends.source1 = records[at + from + 1]!;
+    ends.source2 = records[at + from + 2]!;
+    ends.source3 = records[at + from + 3]!;
+    ends.destination0 = records[at + to]!;
+    ends.destination1 = records[at + to + 1]!;
+    ends.destination2 = records[at + to + 2]!;
+    ends.destination3 = records[at + to + 3]!;
+    ends.sourcePort = fromPort;
+    ends.destinationPort = toPort;
+    const { pool } = this.#path;
+    const out = pool.offset[answer]! + ethernet.HEADER;
+    this.#finish(answer, ends.family, writeReset(pool, out, ends, sequence, acknowledgment));
+  }
+
+  /** A slot for an answer, where there is one. */
+  #take(): number {
+    if (this.answers.room === 0) return NO_PACKET;
+    const answer = this.#path.pool.take(FRAME_AT);
+    if (answer === NO_PACKET) this.#path.counters.drop(drop['no-packet']);
+    return answer;
+  }
+
+  #finish(answer: number, family: 4 | 6, length: number): void {
+    const { pool } = this.#path;
+    if (length === 0) {
+      pool.free(answer);
+      return;
+    }
+    const at = pool.offset[answer]!;
+    ethernet.writeEtherType(pool.bytes, at, family === 4 ? ethernet.IPV4 : ethernet.IPV6);
+    pool.length[answer] = length + ethernet.HEADER;
+    this.answers.push(answer);
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * How connections through a director live and end, with real sockets: an idle one that expires, one whose server is
+ * taken out.
+ *
+ *     client 10.0.0.2 ─── 10.0.0.1 director 10.1.0.1, 10.2.0.1 ─── 10.1.0.2, 10.2.0.2 servers
+ */
+import type { ChildProcess } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Host, Lab } from '../../src/cli/lab/lab.js';
+import type { Written } from '../../src/dataplane/config/schema.js';
+import type { ConnectionRow } from '../../src/dataplane/report.js';
+import { labTest } from './world/needs.js';
+import { Plane } from './world/plane.js';
+import { awaitWord, spawnProgram } from './world/programs.js';
+import { until } from './world/until.js';
+
+type Services = NonNullable<Written['services']>;
+type Change = Partial<Services[number]>;
+
+const VIRTUAL = { 4: '203.0.113.80', 6: '2001:db8::80' } as const;
+const FAMILIES = [4, 6] as const;
+
+const at = (address: string, port: number) =>
+  address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+const addressOf = (site: number, family: 4 | 6) => (family === 4 ? `10.${site}.0.2` : `fd0${site}::2`);
+
+const service = (protocol: 'tcp' | 'udp', family: 4 | 6, servers: number[], change: Change = {}) => ({
+  listen: `${protocol}://${at(VIRTUAL[family], 80)}`,
+  scheduler: 'rr' as const,
+  destinations: servers.map((site) => ({ address: at(addressOf(site, family), 8080) })),
+  ...change,
+});
+
+interface Place {
+  client: Host;
+  servers: Host[];
+  plane: Plane;
+}
+
+async function place(lab: Lab, config: Omit<Written, 'networks'>): Promise<Place> {
+  const director = await lab.host('d');
+  const [client, ...servers] = [await lab.host('c'), await lab.host('s1'), await lab.host('s2')] as const;
+  for (const [site, host] of [client, ...servers].entries()) {
+    const gateways = [`10.${site}.0.1/24`, `fd0${site}::1/64`];
+    const own = [`${addressOf(site, 4)}/24`, `${addressOf(site, 6)}/64`];
+    const link = { host: director, name: `to${site}`, addresses: gateways };
+    await lab.link(link, { host, name: 'eth0', addresses: own });
+    await host.ip(`route add default via 10.${site}.0.1`);
+    await host.ip(`-6 route add default via fd0${site}::1`);
+  }
+  const plane = new Plane(director);
+  await plane.start({ networks: [], ...config });
+  return { client, servers, plane };
+}
+
+/** What the program says from now on. */
+function listen(child: ChildProcess): () => string {
+  let text = '';
+  child.stdout?.on('data', (chunk: Buffer) => {
+    text += chunk.toString();
+  });
+  return () => text;
+}
+
+/** A client's connection to the virtual address, and what it and the server say of it. */
+interface Held {
+  child: ChildProcess;
+  client: () => string;
+  server: () => string;
+}
+
+async function serve(host: Host, name: string): Promise<() => string> {
+  const child = spawnProgram(host, 'hold', ['serve', name, '8080']);
+  await awaitWord(child, 'ready');
+  return listen(child);
+}
+
+async function hold(from: Host, server: () => string, family: 4 | 6): Promise<Held> {
+  const child = spawnProgram(from, 'hold', ['tcp', VIRTUAL[family], '80']);
+  const client = listen(child);
+  await until('the connection is open', () => client().includes('open') && server().includes('open'));
+  return { child, client, server };
+}
+
+const said = ({ client, server }: Held): string[] => [client().trim(), server().trim()];
+const RESET = 'open\nECONNRESET';
+
+for (const family of FAMILIES) {
+  labTest(
+    `an idle connection that expires is reset at both ends, where asked, over IPv${family}`,
+    [],
+    async (t, lab) => {
+      const change = { timeouts: { tcpSeconds: 2 }, resetOnExpiry: true };
+      const { client, servers, plane } = await place(lab, {
+        services: [service('tcp', family, [1], change)],
+      });
+      const held = await hold(client, await serve(servers[0]!, 's1'), family);
+      await until('both ends are told', () => said(held).every((each) => each.includes('\n')));
+      t.deepEqual(said(held), [RESET, RESET]);
+      t.is((await plane.ask<ConnectionRow[]>('ipvs/connections')).length, 0);
+    },
+  );
+}
+
+labTest('where it isn’t asked for, an idle connection expires in silence', [], async (t, lab) => {
+  const services = [service('tcp', 4, [1], { timeouts: { tcpSeconds: 1 } })];
+  const { client, servers, plane } = await place(lab, { services });
+  const held = await hold(client, await serve(servers[0]!, 's1'), 4);
+  const rows = () => plane.ask<ConnectionRow[]>('ipvs/connections');
+  await until('it has expired', async () => (await rows()).length === 0);
+  await sleep(2000);
+  t.deepEqual(said(held), ['open', 'open']);
+});
+
+for (const [how, change, virtualServer] of [
+  ['goes on', {}, {}],
+  ['is reset with rescheduleRemoved', { rescheduleRemoved: true }, {}],
+  ['is reset with expireNodestConn', {}, { expireNodestConn: true }],
+] as const) {
+  labTest(`a TCP connection whose server is taken out ${how}; a UDP flow likewise`, [], async (t, lab) => {
+    const services = (servers: number[]): Services =>
+      (['tcp', 'udp'] as const).map((protocol) => service(protocol, 4, servers, change));
+    const { client, servers, plane } = await place(lab, { services: services([1]), virtualServer });
+    const told = await serve(servers[0]!, 's1');
+    await serve(servers[1]!, 's2');
+    const held = await hold(client, told, 4);
+    const answers = listen(spawnProgram(client, 'hold', ['udp', VIRTUAL[4], '80']));
+    await until('the first server answers', () => answers() === 's1\n');
+    t.true(await plane.reload({ networks: [], services: services([2]), virtualServer }));
+    // Until the client says something, nobody has noticed.
+    await sleep(500);
+    t.deepEqual(said(held), ['open', 'open']);
+    held.child.kill('SIGUSR2');
+    if (how === 'goes on') {
+      await sleep(1000);
+      t.deepEqual([...said(held), answers()], ['open', 'open', 's1\n']);
+      return;
+    }
+    await until('both ends are told', () => said(held).every((each) => each.includes('\n')));
+    t.deepEqual(said(held), [RESET, RESET]);
+    await until('the second server answers the flow', () => answers() === 's1\ns2\n');
+    t.is((await plane.stats()).drops['destination-gone'], 1);
+    // Nothing is led here any more for the one that left.
+    await until('its rules are gone', async () => !/10\.1\.0\.2/.test(await plane.host.ip('rule')));
+  });
+}
