@@ -158,7 +158,8 @@ export function send(
   device.transmit(batch);
 }
 
-function collect({ device, path, inbox }: Workload): void {
+/** What came for the workload joins its inbox. */
+export function collect({ device, path, inbox }: Workload): void {
   const { pool } = path;
   const batch = new Batch(pool.packets);
   device.receive(batch);

@@ -36,6 +36,8 @@ const READY_MAX = 256;
 const LONE_PACKETS = 4;
 /** How long an idle engine sleeps; only a wait that nothing else would end. */
 const IDLE_MS = 10_000;
+/** How often it is looked whether frames that wait may go. */
+const HOLD_MS = 1;
 /** How often connections that have run out are looked for. */
 const SWEEP_MS = 1_000;
 
@@ -110,12 +112,14 @@ class EngineThread {
     let spin = 0;
     while (this.#running) {
       const sweeps = this.#birth.index === 0 && this.#engine.hasConnections;
-      const count = this.#addon.wait(this.#epoll, this.#ready, sweeps ? SWEEP_MS : IDLE_MS, spin);
+      const { holds } = this.#engine;
+      const patience = holds ? HOLD_MS : sweeps ? SWEEP_MS : IDLE_MS;
+      const count = this.#addon.wait(this.#epoll, this.#ready, patience, spin);
       if (sweeps) this.#sweep();
       // Spinning is for a pause within traffic: only directly after a turn that had some, and only among lone
       // packets, whose senders wait for the answer; bulk doesn't need it.
       spin = 0;
-      if (count === 0) {
+      if (count === 0 && !holds) {
         counters.add('waits');
         continue;
       }

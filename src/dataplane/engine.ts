@@ -85,6 +85,7 @@ export class Engine {
   #hostPort = -1;
 
   readonly #received: Batch;
+  readonly #released: Batch;
   readonly #local: Batch;
   readonly #remote: Batch;
 
@@ -96,6 +97,7 @@ export class Engine {
     this.#bridge = new Bridge(this.path, this.networks, fdb, vteps, answerer);
     this.virtualServer = virtualServer && makeVirtualServer(this.path, virtualServer, neighbours, answerer);
     this.#received = new Batch(pool.packets);
+    this.#released = new Batch(pool.packets);
     this.#local = new Batch(pool.packets);
     this.#remote = new Batch(pool.packets);
     const way = {
@@ -149,6 +151,12 @@ export class Engine {
     }
     this.path.tracer.refresh();
     this.path.counters.add('turns');
+    if (this.holds) this.#sendReleased();
+  }
+
+  /** Whether frames wait for the MAC of their destination, which may be heard by another engine. */
+  get holds(): boolean {
+    return this.virtualServer !== undefined && this.virtualServer.inNetworks.held > 0;
   }
 
   get hasConnections(): boolean {
@@ -190,11 +198,7 @@ export class Engine {
     const inNetworks = this.virtualServer?.inNetworks;
     const network = this.networks.ofPort(port);
     if (inNetworks !== undefined && network !== undefined) inNetworks.leave(received, network, this.#local);
-    do {
-      this.#outbound.forward(port);
-      if (this.#remote.count > 0) this.#sendRemote();
-      if (this.#local.count > 0) this.#deliver();
-    } while (received.count > 0);
+    this.#forward(port);
     return count;
   }
 
@@ -218,6 +222,27 @@ export class Engine {
     for (let port = 0; port < this.#devices.length; port++) this.fromPort(port);
     const underlay = this.#underlay;
     if (underlay !== undefined) this.fromUnderlay((into) => underlay.receive(into));
+  }
+
+  /** What was received from the port, or is as if it were. */
+  #forward(port: number): void {
+    do {
+      this.#outbound.forward(port);
+      if (this.#remote.count > 0) this.#sendRemote();
+      if (this.#local.count > 0) this.#deliver();
+    } while (this.#received.count > 0);
+  }
+
+  #sendReleased(): void {
+    const { pool } = this.path;
+    const released = this.#released;
+    this.virtualServer!.inNetworks.release(released);
+    for (let i = 0; i < released.count; i++) {
+      const packet = released.packets[i]!;
+      this.#received.push(packet);
+      this.#forward(pool.port[packet]!);
+    }
+    released.count = 0;
   }
 
   #direct(received: Batch): void {

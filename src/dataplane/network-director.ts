@@ -19,6 +19,7 @@ import type { Director } from './ipvs/director.js';
 import { rewriteDestination4, rewriteDestination6, rewriteSource4, rewriteSource6 } from './ipvs/nat.js';
 import { Parsed, parse, parseQuoted } from './ipvs/packet.js';
 import { DROPPED, NO_DESTINATION, PASS, SEND, TABLE_FULL, type Verdict } from './ipvs/verdict.js';
+import { NeighbourSearch } from './neighbour-search.js';
 import type { Answerer } from './overlay/answer.js';
 import type { Neighbours } from './overlay/neighbour.js';
 import type { Network } from './overlay/network.js';
@@ -39,6 +40,7 @@ export class NetworkDirector {
   readonly #director: Director;
   readonly #neighbours: Neighbours;
   readonly #answerer: Answerer;
+  readonly #search: NeighbourSearch;
   readonly #parsed = new Parsed();
   readonly #quoted = new Parsed();
   /** 1: the network has services, or connections of some that it had */
@@ -50,6 +52,7 @@ export class NetworkDirector {
     this.#director = director;
     this.#neighbours = neighbours;
     this.#answerer = answerer;
+    this.#search = new NeighbourSearch(path, neighbours);
   }
 
   /** Indexes of the networks whose frames are looked at from now on. */
@@ -77,6 +80,19 @@ export class NetworkDirector {
       }
     }
     frames.count = kept;
+    const { asks } = this.#search;
+    for (let i = 0; i < asks.count; i++) frames.push(asks.packets[i]!);
+    asks.count = 0;
+  }
+
+  /** Frames that wait for the MAC of their destination. */
+  get held(): number {
+    return this.#search.held;
+  }
+
+  /** Those that know it by now, moved to `frames` for the bridge. */
+  release(frames: Batch): void {
+    this.#search.release(frames, this.#parsed, this.#director.nowMs);
   }
 
   /** Frames on their way to local ports, whose `network` column is set; all that live stay in `local`. */
@@ -161,13 +177,17 @@ export class NetworkDirector {
     const path = this.#path;
     const { bytes, view, offset } = path.pool;
     const parsed = this.#parsed;
-    const neighbours = this.#neighbours;
     const at = offset[packet]!;
+    let macs: Pick<Neighbours, 'macHigh' | 'macLow'> = this.#neighbours;
     if (!this.#find(network.index, parsed)) {
-      path.drop(packet, drop['destination-unknown']);
-      return false;
+      const search = this.#search;
+      if (!search.find(packet, network.index, parsed, this.#director.nowMs)) {
+        search.hold(packet, this.#director.nowMs);
+        return false;
+      }
+      macs = search;
     }
-    const { macHigh, macLow } = neighbours;
+    const { macHigh, macLow } = macs;
     const source = at + ethernet.SOURCE;
     if (macLow !== ethernet.lowOf(view, source) || macHigh !== ethernet.highOf(view, source)) {
       ethernet.writeMac(bytes, at, macHigh, macLow);
@@ -210,6 +230,11 @@ export class NetworkDirector {
     const ip = ethernet.payload(bytes, at, end - at);
     if (ip < 0) return true;
     const type = ethernet.payloadType(bytes, ip);
+    const { nowMs } = this.#director;
+    if (type === ethernet.ARP) {
+      this.#search.hear(packet, network, ip, nowMs);
+      return true;
+    }
     if (type === ethernet.IPV4) {
       const protocol = view.getUint8(ip + 9);
       if (!isDirected(protocol) && protocol !== icmp.PROTOCOL) return true;
@@ -217,6 +242,10 @@ export class NetworkDirector {
     const parsed = this.#parsed;
     // What is malformed is the workload's to judge, as it is without services.
     if (parse(pool, ip, end, parsed) !== 0) return true;
+    if (parsed.protocol === icmpv6.PROTOCOL && parsed.flags === icmpv6.NEIGHBOUR_ADVERTISEMENT) {
+      this.#search.hear(packet, network, ip, nowMs);
+      return true;
+    }
     let verdict: Verdict = PASS;
     if (isDirected(parsed.protocol)) verdict = this.#director.reply(packet, parsed, network);
     else if (parsed.isError && parseQuoted(pool, parsed, this.#quoted)) {

@@ -261,3 +261,40 @@ labTest('a destination behind a kernel vxlan serves', ['ping', 'iperf3'], async 
   }
   t.deepEqual(await dropsOf(plane), {});
 });
+
+labTest(
+  'in a network that learns, destinations of whom nobody said anything serve, here and behind a kernel vxlan',
+  ['iperf3'],
+  async (t, lab) => {
+    const [here, there] = (await sites(lab, 2)) as [Site, Site];
+    const [client, near, far] = (await Promise.all(
+      [2, 3, 4].map((n) => workload(lab, n)),
+    )) as Place['workloads'];
+    await kernelPeer(lab, { site: there, workload: far, peer: here, family: 4, mtu: 1550 });
+    const plane = new Plane(here.host);
+    const network = blue([client, near], [{ workload: far, vtep: vtep(there, 4) }], { learning: true });
+    // The address of the near one is its own affair.
+    network.endpoints![1]!.addresses = [];
+    await plane.start({
+      ...{ underlay: { address: vtep(here, 4) }, engine: { count: 2 } },
+      ...{ networks: [network], services: all([near, far]) },
+    });
+    await near.host.ip(`addr add ${near.ipv4}/24 dev eth0`);
+    await near.host.ip(`addr add ${near.ipv6}/64 dev eth0 nodad`);
+    for (const { host, number } of [near, far]) {
+      await awaitWord(spawnProgram(host, 'who', ['serve', `w${number}`, '8080']), 'ready');
+    }
+    for (const family of FAMILIES) {
+      for (const protocol of ['tcp', 'udp'] as const) {
+        const got = new Set<string>();
+        // Each engine schedules by itself.
+        for (let i = 0; i < 8; i++) got.add(await ask(client, protocol, VIRTUAL[family]));
+        t.deepEqual(
+          [...got].sort(),
+          ['w3', 'w4'].map((name) => `${name} ${address(client, family)}`),
+        );
+      }
+    }
+    t.is((await plane.stats()).drops['destination-unknown'], 0);
+  },
+);

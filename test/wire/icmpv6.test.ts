@@ -80,6 +80,15 @@ test('the solicitation turns into the advertisement that Linux sent', (t) => {
   t.true(untouched(bytes, [at, end]));
 });
 
+test('the solicitation that Linux sent is written as it was', (t) => {
+  const { bytes, at, end } = place(NS);
+  bytes.fill(0xa5, at, at + ipv6.SOURCE).fill(0xa5, at + ipv6.DESTINATION, end);
+  const guarded = guard(bytes, [[at, end]], [[at, end]]);
+  icmpv6.writeSolicitation(guarded, at, 0x0242, 0x0a000002, ...ipv6.parse('fd00::3'));
+  t.deepEqual(bytes.slice(at, end), NS);
+  t.true(untouched(bytes, [at, end]));
+});
+
 test('flags go into the advertisement', (t) => {
   const packet = NS.slice();
   icmpv6.writeAdvertisement(packet, 0, 0x0242, 0xfa000003, icmpv6.FLAG_ROUTER | icmpv6.FLAG_SOLICITED);

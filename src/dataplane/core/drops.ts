@@ -98,7 +98,7 @@ export const DROPS = [
   ],
   [
     'destination-unknown',
-    'The destination of a virtual service inside a network has no MAC address there. List it under remotes or endpoints.',
+    'The destination of a virtual service inside a network is not known there, and nobody answered for it. List it under remotes or endpoints.',
   ],
   ['no-call-id', "A packet for a service with the persistence engine sip had no Call-ID: it is not SIP's."],
   [

@@ -80,7 +80,7 @@ export class Serving {
   async #enforce(change: ServiceChange): Promise<void> {
     const { carrier, virtualAddresses } = this.#parts;
     await carrier.serve(change);
-    virtualAddresses.answer(change.virtual);
+    virtualAddresses.answer(change.virtual, performance.now());
   }
 
   /** Where it fails, all of it is told again at the next tick. */

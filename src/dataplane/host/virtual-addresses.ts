@@ -16,6 +16,7 @@ import { Ending } from '../ipvs/ending.js';
 import { Extras } from '../ipvs/extras.js';
 import { Services } from '../ipvs/service.js';
 import { Timeouts } from '../ipvs/states.js';
+import { forgetHeard } from '../neighbour-search.js';
 import type { Neighbours } from '../overlay/neighbour.js';
 import { isVirtualHigh, virtualMac } from '../virtual-mac.js';
 import * as ipv6 from '../wire/ipv6.js';
@@ -30,8 +31,12 @@ export class VirtualAddresses {
     this.#neighbours = neighbours;
   }
 
-  /** These, and no others, are answered from now on. Throws ApplyError when the table is full. */
-  answer(virtual: readonly VirtualAddress[]): void {
+  /**
+   * These, and no others, are answered from now on. Throws ApplyError when the table is full.
+   * @param nowMs on the engines' clock
+   */
+  answer(virtual: readonly VirtualAddress[], nowMs: number): void {
+    forgetHeard(this.#neighbours, nowMs);
     const wanted = new Map(virtual.map((each) => [`${each.network} ${each.address.join(' ')}`, each]));
     for (const [key, { network, family, address }] of this.#known) {
       if (wanted.has(key)) continue;

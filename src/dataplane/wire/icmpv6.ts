@@ -46,8 +46,9 @@ export const FLAG_OVERRIDE = 0x20;
 /** Bytes of the longest answer, IPv6 header on, and the least MTU there is (RFC 4443 §2.4 (c), RFC 8200 §5). */
 export const ANSWER_MAX = 1280;
 
-/** Bytes of what writeAdvertisement leaves, IPv6 header on. */
+/** Bytes of what writeAdvertisement leaves and writeSolicitation writes, IPv6 header on. */
 export const ADVERTISEMENT = 72;
+export const SOLICITATION = 72;
 
 /**
  * Who answers for a multicast address, which may be no source (RFC 4291 §2.7): 02:56:49:41:44:54, and its
@@ -161,6 +162,30 @@ export function writeAdvertisement(
   bytes[at + OPTIONS + 1] = 1;
   ethernet.writeMac(bytes, at + OPTIONS + 2, high, low);
   writeChecksum(bytes, at, at + ICMP, ADVERTISEMENT - ICMP);
+}
+
+/**
+ * "Who has the target, `a` to `d`? Tell the source, which is at this MAC", SOLICITATION bytes, to the target's
+ * solicited-node group (RFC 4861 §4.3). The source address stands in the IPv6 header at `at` already.
+ */
+export function writeSolicitation(
+  bytes: Uint8Array,
+  at: number,
+  high: number,
+  low: number,
+  a: number,
+  b: number,
+  c: number,
+  d: number,
+): void {
+  ipv6.write(bytes, at, SOLICITATION - ICMP, PROTOCOL, 255);
+  ipv6.writeSolicitedNode(bytes, at + ipv6.DESTINATION, d);
+  writeHead(bytes, at + ICMP, NEIGHBOUR_SOLICITATION, 0, 0);
+  ipv6.writeAddress(bytes, at + TARGET, a, b, c, d);
+  bytes[at + OPTIONS] = OPTION_SOURCE;
+  bytes[at + OPTIONS + 1] = 1;
+  ethernet.writeMac(bytes, at + OPTIONS + 2, high, low);
+  writeChecksum(bytes, at, at + ICMP, SOLICITATION - ICMP);
 }
 
 /**
