@@ -35,6 +35,7 @@ import { Faults } from './faults.js';
 import { noFlow, type PacketFlow, readFlow } from './flow.js';
 import { Forwarding } from './forwarding.js';
 import { FragmentWay } from './fragment-way.js';
+import { Latency } from './latency.js';
 import { LATER_FRAGMENT, noEnds, type Parsed, turn, WHOLE } from './packet.js';
 import { Pressure } from './pressure.js';
 import { Progress } from './progress.js';
@@ -79,6 +80,7 @@ export class Director {
   readonly #forwarding: Forwarding;
   readonly #ending: Ending;
   readonly #faults: Faults;
+  readonly #latency: Latency;
   readonly #flow = noFlow();
   readonly #turned = noEnds();
 
@@ -93,6 +95,7 @@ export class Director {
     this.fragments = new FragmentWay(path, connections);
     this.#forwarding = new Forwarding(path, connections);
     this.#faults = new Faults(connections, counts);
+    this.#latency = new Latency(connections, counts);
     this.#renewal = new Renewal(path.pool, connections, services, DEFAULTS);
     this.resets = new Resets(path, connections);
     this.#ending = new Ending(connections, extras, services, counts, this.resets);
@@ -231,6 +234,7 @@ export class Director {
     const connection = reference >> 1;
     const at = this.#connections.at(connection);
     const reply = (reference & 1) !== 0;
+    this.#latency.note(at, parsed, reply, this.nowMs);
     this.progress.advance(at, parsed, reply);
     if ((records[at + STATE]! & FLAG_RESET_ON_EXPIRY) !== 0) this.resets.note(at, parsed, reply);
     this.#connections.touch(connection, this.#nowTicks);
