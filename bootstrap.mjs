@@ -39,6 +39,7 @@ const TEST = [
   ['dnsmasq', 'dnsmasq-base'],
   ['dig', 'bind9-dnsutils'],
   ['sipp', 'sip-tester'],
+  ['vsftpd', 'vsftpd'],
 ];
 /** For node-gyp, which compiles the optional raw-socket while npm installs it. */
 const GYP = [

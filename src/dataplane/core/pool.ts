@@ -222,6 +222,19 @@ export class Pool {
     return other;
   }
 
+  /** The packet moves to a slot of its own, `copy`'s place in it, and keeps its number. False when the pool is exhausted. */
+  move(packet: number): boolean {
+    const other = this.copy(packet);
+    if (other === NO_PACKET) return false;
+    const { slot, offset } = this;
+    const before = slot[packet]!;
+    slot[packet] = slot[other]!;
+    slot[other] = before;
+    offset[packet] = offset[other]!;
+    this.free(other);
+    return true;
+  }
+
   /** What `other`, which is made of `packet`, has of it: where it came from and goes, its flow, who follows it. */
   inherit(other: number, packet: number): void {
     this.port[other] = this.port[packet]!;

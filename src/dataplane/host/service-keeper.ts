@@ -10,7 +10,7 @@ import { NOTHING, type Settled } from '../config/settled.js';
 import { ApplyError } from '../face.js';
 import type { DefenceSpec } from '../ipvs/defence/spec.js';
 import { DestinationCounts, type DestinationSpec } from '../ipvs/destination.js';
-import type { ServiceSpec } from '../ipvs/service.js';
+import { FTP_PORT, type ServiceSpec } from '../ipvs/service.js';
 import type { Settings } from '../ipvs/settings.js';
 import * as ipv4 from '../wire/ipv4.js';
 import * as ipv6 from '../wire/ipv6.js';
@@ -181,8 +181,10 @@ export class ServiceKeeper {
         virtual.push({ network, family, address });
         return;
       }
-      services.push(catchOf(spec, protocol));
-      for (const each of of) destinations.push(catchOf(each, protocol));
+      // FTP's data connections have ports of their own.
+      const any = protocol === PROTOCOL.tcp && spec.port === FTP_PORT ? { port: 0 } : {};
+      services.push({ ...catchOf(spec, protocol), ...any });
+      for (const each of of) destinations.push({ ...catchOf(each, protocol), ...any });
     };
     for (const { spec } of this.#known.values()) add(spec, spec.destinations);
     this.#leaving.settle();

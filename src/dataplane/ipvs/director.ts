@@ -3,7 +3,7 @@
  * service's scheduler picks; then the packet goes on. Any engine's director may see either direction: what it knows
  * of a connection is in the shared table.
  *
- *     balance     find → renewal.judge, or scheduling.begin → progress.advance → forwarding.send
+ *     balance     find → renewal.judge; or expectations.meet, scheduling.begin → progress.advance → ftp → forwarding.send
  *     later       fragments.follow → forwarding.send
  *     translate   find → forwarding.sendError
  *     expire      ending.expire, dropEntry.sweep
@@ -30,11 +30,13 @@ import { SourceRates } from './defence/source-rates.js';
 import type { DestinationCounts } from './destination.js';
 import { DropEntry } from './drop-entry.js';
 import { Ending } from './ending.js';
+import { Expectations } from './expectations.js';
 import type { Extras } from './extras.js';
 import { Faults } from './faults.js';
 import { noFlow, type PacketFlow, readFlow } from './flow.js';
 import { Forwarding } from './forwarding.js';
 import { FragmentWay } from './fragment-way.js';
+import { FtpHelper } from './ftp-helper.js';
 import { Latency } from './latency.js';
 import { LATER_FRAGMENT, noEnds, type Parsed, turn, WHOLE } from './packet.js';
 import { Pressure } from './pressure.js';
@@ -79,6 +81,8 @@ export class Director {
   readonly #connections: Connections;
   readonly #forwarding: Forwarding;
   readonly #ending: Ending;
+  readonly #expectations: Expectations;
+  readonly #ftp: FtpHelper;
   readonly #faults: Faults;
   readonly #latency: Latency;
   readonly #flow = noFlow();
@@ -99,6 +103,9 @@ export class Director {
     this.#renewal = new Renewal(path.pool, connections, services, DEFAULTS);
     this.resets = new Resets(path, connections);
     this.#ending = new Ending(connections, extras, services, counts, this.resets);
+    const parts = { connections, extras, services, counts, ending: this.#ending, timeouts };
+    this.#expectations = new Expectations(parts);
+    this.#ftp = new FtpHelper(path, connections, extras, services, this.#expectations);
     this.#dropEntry = new DropEntry(connections, this.#ending, new Random(seed));
   }
 
@@ -155,13 +162,17 @@ export class Director {
       if (renewed === RESET) return this.#reset(parsed, flow, reference);
       this.#end(flow, reference);
     }
-    return this.scheduling.begin(parsed, flow, this.nowMs);
+    const expected = this.#expectations.meet(parsed, flow, this.#nowTicks);
+    return expected === NO_CONNECTION ? this.scheduling.begin(parsed, flow, this.nowMs) : expected;
   }
 
   /** What may be an answer of a destination, where clients' own packets don't come; PASS: it is of no connection. */
   reply(packet: number, parsed: Parsed, network: number): Verdict {
     readFlow(this.#flow, parsed.protocol, parsed, network);
-    const reference = this.#connections.find(this.#flow);
+    let reference = this.#connections.find(this.#flow);
+    if (reference === NO_CONNECTION) {
+      reference = this.#expectations.meet(parsed, this.#flow, this.#nowTicks);
+    }
     if (reference === NO_CONNECTION || (reference & 1) === 0) return PASS;
     return this.#carry(packet, parsed, reference);
   }
@@ -239,6 +250,10 @@ export class Director {
     if ((records[at + STATE]! & FLAG_RESET_ON_EXPIRY) !== 0) this.resets.note(at, parsed, reply);
     this.#connections.touch(connection, this.#nowTicks);
     if (!reply) records[at + PACKETS]!++;
+    if (parsed.protocol === tcp.PROTOCOL && parsed.fragment === WHOLE && this.#ftp.concerns(at)) {
+      if (!reply) this.#ftp.request(packet, parsed, connection, this.#nowTicks);
+      else if (!this.#ftp.reply(packet, parsed, connection, this.#nowTicks)) return DROPPED;
+    }
     return this.#forwarding.send(packet, parsed, at, reply);
   }
 }

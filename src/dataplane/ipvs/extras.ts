@@ -7,7 +7,9 @@
 /** Words of a row. */
 export const SHIFT_TO_SERVER = 0; // initial, delta, previous, 1 when used: of what the client sends (sequence.ts)
 export const SHIFT_TO_CLIENT = 4;
-export const HELPER = 8; // four words of the helper's own
+export const HELPER = 8; // four words of the helper's own: HELPER_FLAGS, HELPER_CONTROLLER
+export const HELPER_FLAGS = HELPER; // EXPECTED, and bits of the helper
+export const HELPER_CONTROLLER = HELPER + 1; // 1 + the connection that announced this one, 0: none
 export const ENGINE_LENGTH = 12; // bytes of what the persistence engine goes by
 const WORDS = 80;
 /** Where in the row's bytes those are; at most 255 (IP_VS_PEDATA_MAXLEN). */
@@ -15,10 +17,14 @@ export const ENGINE_DATA = 4 * 13;
 
 export const NO_EXTRA = -1;
 
+/** Of a connection that was announced and has not begun: one of its ports is 0, for nobody knows it yet. */
+export const EXPECTED = 1;
+
 /** Header words. */
 const HIGH_WATER = 0; // rows ever used
 const FREE_HEAD = 1; // 1 + row, 0: none
 const COUNT = 2;
+const EXPECTATIONS = 3;
 const HEADER_WORDS = 16;
 
 export class Extras {
@@ -44,6 +50,20 @@ export class Extras {
     return this.#header[COUNT]!;
   }
 
+  /** Connections that are expected: while there are none, nobody needs to look for one. */
+  get expectations(): number {
+    return this.#header[EXPECTATIONS]!;
+  }
+
+  /** Under the lock: the row's connection is expected from now on, or no longer. */
+  setExpected(row: number, expected: boolean): void {
+    const at = row * WORDS + HELPER_FLAGS;
+    const flags = this.words[at]!;
+    if (((flags & EXPECTED) !== 0) === expected) return;
+    this.words[at] = flags ^ EXPECTED;
+    this.#header[EXPECTATIONS]! += expected ? 1 : -1;
+  }
+
   /** Index of the row's first word; four times it is that of its first byte. */
   at(row: number): number {
     return row * WORDS;
@@ -64,6 +84,7 @@ export class Extras {
   /** Under the lock. */
   free(row: number): void {
     const header = this.#header;
+    this.setExpected(row, false);
     this.words[row * WORDS] = header[FREE_HEAD]!;
     header[FREE_HEAD] = row + 1;
     header[COUNT]!--;

@@ -9,7 +9,7 @@
  * A line counts where it begins in the segment, or behind another line in it; it has to end in it. Announcements are
  * rare: their text is built as a string.
  */
-import { NO_PACKET, type Pool, SLOT_BYTES } from '../core/pool.js';
+import { type Pool, SLOT_BYTES } from '../core/pool.js';
 import * as checksums from '../wire/checksum.js';
 import * as ipv4 from '../wire/ipv4.js';
 import * as ipv6 from '../wire/ipv6.js';
@@ -214,7 +214,7 @@ function textOf(found: Announcement, address: ipv6.Words, port: number): string 
  * 2. the text, and what is behind it  3. lengths  4. checksum, for what moved and for the length
  *
  * @param address of the announcement's family; without meaning for EXTENDED
- * @returns the packet, or the copy that it moved to, `parsed` with it. NO_PACKET: no room, and the packet is as it was.
+ * @returns false: no room, and the packet says what it said; `parsed` follows it wherever it moved
  */
 export function rewrite(
   pool: Pool,
@@ -223,28 +223,24 @@ export function rewrite(
   found: Announcement,
   address: ipv6.Words,
   port: number,
-): number {
+): boolean {
   const text = textOf(found, address, port);
   const change = text.length - (found.to - found.from);
   found.change = 0;
 
   // 1.
-  let moved = packet;
   if (change > 0) {
-    if (parsed.length + change > 0xffff) return NO_PACKET;
-    moved = pool.copy(packet);
-    if (moved === NO_PACKET) return NO_PACKET;
-    if (pool.offset[moved]! + pool.length[moved]! + change > pool.slotStart(moved) + SLOT_BYTES) {
-      pool.free(moved);
-      return NO_PACKET;
-    }
-    const distance = pool.offset[moved]! - pool.offset[packet]!;
-    pool.free(packet);
+    if (parsed.length + change > 0xffff) return false;
+    const before = pool.offset[packet]!;
+    if (!pool.move(packet)) return false;
+    const distance = pool.offset[packet]! - before;
     parsed.ip += distance;
     parsed.transport += distance;
     parsed.end += distance;
     found.from += distance;
     found.to += distance;
+    const room = pool.slotStart(packet) + SLOT_BYTES - pool.offset[packet]! - pool.length[packet]!;
+    if (room < change) return false;
   }
 
   // 2.
@@ -253,13 +249,13 @@ export function rewrite(
   const even = found.from - ((found.from - transport) & 1);
   const before = checksums.sum(bytes, even, end - even);
   const segment = end - transport;
-  bytes.copyWithin(found.to + change, found.to, pool.offset[moved]! + pool.length[moved]!);
+  bytes.copyWithin(found.to + change, found.to, pool.offset[packet]! + pool.length[packet]!);
   for (let i = 0; i < text.length; i++) bytes[found.from + i] = text.charCodeAt(i);
   parsed.end = end + change;
   found.to += change;
   found.change = change;
   found.port = port;
-  pool.length[moved]! += change;
+  pool.length[packet]! += change;
 
   // 3.
   if (parsed.family === 4) {
@@ -273,11 +269,11 @@ export function rewrite(
   // 4.
   const field = transport + tcp.CHECKSUM;
   const length = replaced16(segment, segment + change);
-  if (isUnfinished(pool, moved, parsed)) {
+  if (isUnfinished(pool, packet, parsed)) {
     view.setUint16(field, ~adjusted(~view.getUint16(field), length) & 0xffff);
   } else {
     const now = checksums.sum(bytes, even, parsed.end - even);
     view.setUint16(field, adjusted(view.getUint16(field), length + replaced16(before, now)));
   }
-  return moved;
+  return true;
 }
