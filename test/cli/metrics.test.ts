@@ -1,6 +1,8 @@
 /** The Prometheus text: format, names, labels. */
 import test from 'ava';
 import { metrics } from '../../src/cli/socket/metrics.js';
+import { parseConfig } from '../../src/dataplane/config.js';
+import { virtualServerRows } from '../../src/dataplane/host/virtual-server.js';
 import { FakeDataplane } from './fake-dataplane.js';
 
 const text = metrics(new FakeDataplane());
@@ -50,4 +52,39 @@ test('drops have a reason, endpoints a network, a namespace and an interface', (
 
 test('quotes in a label are escaped', (t) => {
   t.true(lines.includes('viaduct_network_mtu_bytes{network="blue \\"sky\\""} 1450'));
+});
+
+test('services that are checked say whether they have their quorum, and destinations whether they are up', (t) => {
+  const dataplane = new FakeDataplane();
+  const config = parseConfig(
+    {
+      networks: [],
+      services: [
+        {
+          listen: 'tcp://203.0.113.80:80',
+          destinations: [{ address: '10.0.0.1:80' }, { address: '10.0.0.2:80' }],
+        },
+        { listen: 'tcp://203.0.113.81:80', destinations: [{ address: '10.0.0.1:80' }] },
+      ],
+    },
+    'the test',
+  );
+  dataplane.applied.push(config);
+  dataplane.rowsOf = (services) => {
+    const [checked, other] = virtualServerRows(services);
+    const destinations = checked!.destinations.map((each, i) => {
+      return { ...each, health: { up: i === 1, since: '2026-01-02T03:04:05.000Z', error: null } };
+    });
+    return [{ ...checked!, destinations, health: { quorum: true, weight: 1, sorry: false } }, other!];
+  };
+  const about = metrics(dataplane)
+    .split('\n')
+    .filter((line) => /^viaduct_(service_|destination_)/.test(line));
+  const of = '{network="",service="tcp://203.0.113.80:80"';
+  t.deepEqual(about, [
+    `viaduct_service_quorum${of}} 1`,
+    `viaduct_service_sorry${of}} 0`,
+    `viaduct_destination_up${of},destination="10.0.0.1:80"} 0`,
+    `viaduct_destination_up${of},destination="10.0.0.2:80"} 1`,
+  ]);
 });

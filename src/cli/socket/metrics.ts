@@ -89,11 +89,44 @@ export function metrics(dataplane: Dataplane): string {
       'Largest IP packet that the path to a VTEP takes.',
       vteps.map(([labels, row]) => [labels, row.pathMtu]),
     ),
+    ...health(dataplane),
     family('resident_memory_bytes', 'gauge', 'Resident memory of the process.', [
       [{}, process.memoryUsage.rss()],
     ]),
     family('cpu_seconds_total', 'counter', 'Processor time of the process.', [[{}, cpuSeconds()]]),
   ].join('');
+}
+
+/** Of the virtual services that are checked; `network` is empty for the host's own side. */
+function health(dataplane: Dataplane): string[] {
+  const services = dataplane.services().map((row) => {
+    const labels = { network: row.network ?? '', service: row.listen };
+    return { labels, ...row };
+  });
+  const destinations = services.flatMap(({ labels, destinations }) =>
+    destinations.map((row) => [{ ...labels, destination: row.address }, row] as const),
+  );
+  const flag = (value: boolean) => (value ? 1 : 0);
+  return [
+    family(
+      'service_quorum',
+      'gauge',
+      'Whether enough destinations of a virtual service are up.',
+      services.flatMap(({ labels, health }) => (health ? [[labels, flag(health.quorum)] as const] : [])),
+    ),
+    family(
+      'service_sorry',
+      'gauge',
+      'Whether the sorry server of a virtual service serves.',
+      services.flatMap(({ labels, health }) => (health ? [[labels, flag(health.sorry)] as const] : [])),
+    ),
+    family(
+      'destination_up',
+      'gauge',
+      'Whether the health checks of a destination find it well.',
+      destinations.flatMap(([labels, row]) => (row.health ? [[labels, flag(row.health.up)] as const] : [])),
+    ),
+  ];
 }
 
 function family(name: string, type: 'counter' | 'gauge', help: string, samples: Samples): string {

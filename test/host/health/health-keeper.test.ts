@@ -3,9 +3,10 @@ import test from 'ava';
 import type { Written } from '../../../src/dataplane/config/schema.js';
 import type { Service } from '../../../src/dataplane/config/service-types.js';
 import { parseConfig } from '../../../src/dataplane/config.js';
-import type { Logger } from '../../../src/dataplane/face.js';
+import { ApplyError, type Logger } from '../../../src/dataplane/face.js';
 import type { Check } from '../../../src/dataplane/host/health/check.js';
 import { HealthKeeper } from '../../../src/dataplane/host/health/health-keeper.js';
+import { Pinger } from '../../../src/dataplane/host/health/kinds/icmp.js';
 import { VirtualClock } from './virtual-clock.js';
 
 type WrittenService = NonNullable<Written['services']>[number];
@@ -227,4 +228,23 @@ test('faults of the data path are failed checks when there are enough of them be
   await clock.pass(2000);
   t.is(inForce(web).length, 2);
   keeper.stop();
+});
+
+test('a check that can not be had on this host is refused by name', (t) => {
+  const logger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
+  const pinger = new Pinger(logger, () => ({
+    listener: undefined,
+    open: (family) => (family === 6 ? "Cannot find module 'raw-socket'" : undefined),
+    send() {},
+    close() {},
+  }));
+  const keeper = new HealthKeeper({ logger, pinger, changed() {}, failures: () => 0 });
+  const icmp = { kind: 'icmp' } as const;
+  t.notThrows(() => keeper.allow(servicesOf({ ...BASE, health: icmp })));
+  const six = { listen: 'tcp://[2001:db8::80]:80', destinations: [{ address: '[fd00::1]:80' }] };
+  t.notThrows(() => keeper.allow(servicesOf({ ...six, health: { kind: 'tcp' } })));
+  t.throws(() => keeper.allow(servicesOf({ ...six, health: icmp })), {
+    instanceOf: ApplyError,
+    message: /2001:db8::80.*health\.kind icmp needs the package raw-socket: Cannot find module/,
+  });
 });

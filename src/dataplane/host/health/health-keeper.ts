@@ -29,6 +29,7 @@ export interface HealthParts {
   readonly clock?: Clock;
   readonly random?: () => number;
   readonly checkFor?: (health: Health, pinger: Pinger) => Check;
+  readonly pinger?: Pinger;
 }
 
 /** A destination that is checked. */
@@ -58,7 +59,7 @@ export class HealthKeeper {
     this.#parts = parts;
     const { clock = SYSTEM_CLOCK, random = Math.random } = parts;
     this.#around = { clock, random, turns: new Turns(AT_ONCE) };
-    this.#pinger = new Pinger(parts.logger);
+    this.#pinger = parts.pinger ?? new Pinger(parts.logger);
   }
 
   /** Throws ApplyError where a check can't be had on this host. */

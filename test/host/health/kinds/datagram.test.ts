@@ -47,6 +47,8 @@ test('udp: silence is good unless a reply is required; a closed port never is', 
   t.is(await ask(lax, talks), 'well');
   t.is(await ask(strict, talks), 'well');
   t.regex(await ask(lax, await closedPort()), /ECONNREFUSED/);
+  // What the host itself doesn't send is told as well: a broadcast isn't allowed.
+  t.regex(await ask(lax, 9, '255.255.255.255'), /EACCES/);
   t.is(await ask(strict, await server(t, (_, answer) => answer(Buffer.from('x')), '::1'), '::1'), 'well');
 });
 

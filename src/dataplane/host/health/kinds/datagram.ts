@@ -24,8 +24,11 @@ export function exchange(
         reject(error as Error);
       }
     });
-    // Connected, so that only the destination's answers come, and ICMP errors do.
-    socket.connect(port, address, () => socket.send(payload));
+    // Connected, so that only the destination's answers come, and ICMP errors do. A callback would get connect's errors.
+    socket.once('connect', () => {
+      if (!signal.aborted) socket.send(payload);
+    });
+    socket.connect(port, address);
   });
   return exchanged.finally(() => {
     leave();
