@@ -302,11 +302,12 @@ class HostDataplane implements Dataplane {
   counters = () => reports.engineCounters(this.#running?.shared.counters ?? []);
   services(): ServiceRow[] {
     if (this.#running === undefined) return [];
-    const { services: keeper, health } = this.#running;
+    const { services: keeper, carrier, health } = this.#running;
     const { services } = keeper.wanted;
     const rows = virtualServerRows(
       services.map((each) => shown(each, health)),
       (service, address) => keeper.counts(service, address),
+      (service, address) => carrier.isLocal(keeper.row(service, address) ?? -1),
     );
     return rows.map((row, i) => withHealth(row, services[i]!, health));
   }

@@ -15,7 +15,7 @@ import { Coalescer } from './io/offload/coalesce.js';
 import { Joiner } from './io/offload/join.js';
 import { Segmenter } from './io/offload/segment.js';
 import { Posted } from './io/posted.js';
-import { Tap } from './io/tap.js';
+import { Tap, type TapOffloads } from './io/tap.js';
 import { TunnelUnderlay } from './io/tunnel.js';
 import { UdpUnderlay } from './io/udp.js';
 import type { EngineBirth, Notice, Order, Orders, UnderlaySpec } from './orders.js';
@@ -195,6 +195,18 @@ class EngineThread {
       case 'attach-host':
         this.#attach(order);
         break;
+      case 'attach-direct':
+        this.#engine.attach(order.port, this.#openTap(order.counted, order.fd, order.offloads, true));
+        break;
+      case 'detach-direct':
+        this.#engine.detach(order.port);
+        break;
+      case 'way':
+        this.#engine.virtualServer?.ways.set(order.way);
+        break;
+      case 'way-gone':
+        this.#engine.virtualServer?.ways.remove(order.row);
+        break;
       case 'service':
         this.#engine.virtualServer?.services.set(order.service, this.#clock());
         break;
@@ -232,10 +244,20 @@ class EngineThread {
 
   #attach({ kind, port, fd, offloads }: Extract<Order, { kind: 'attach' | 'attach-host' }>): void {
     const host = kind === 'attach-host';
-    const tap = new Tap({
+    const tap = this.#openTap(port, fd, offloads, host);
+    // The offloads are the same for all endpoints.
+    this.#joiner.joins = tap.merges ?? NOTHING;
+    this.#taps.set(port, tap);
+    if (host) this.#engine.attachHost(port, tap);
+    else this.#engine.attach(port, tap);
+    this.#addon.epollAdd(this.#epoll, fd, PORTS + port);
+  }
+
+  #openTap(port: number, fd: number, offloads: TapOffloads, tun: boolean): Tap {
+    return new Tap({
       fd,
       port,
-      tun: host,
+      tun,
       path: this.#engine.path,
       native: this.#native,
       calls: this.#addon,
@@ -246,12 +268,6 @@ class EngineThread {
       batch: this.#birth.batch,
       onError: (errno) => this.#refused('tap', port, errno),
     });
-    // The offloads are the same for all endpoints.
-    this.#joiner.joins = tap.merges ?? NOTHING;
-    this.#taps.set(port, tap);
-    if (host) this.#engine.attachHost(port, tap);
-    else this.#engine.attach(port, tap);
-    this.#addon.epollAdd(this.#epoll, fd, PORTS + port);
   }
 
   #setUnderlay(spec: UnderlaySpec | null): void {

@@ -24,6 +24,7 @@ import { Extras } from './ipvs/extras.js';
 import { Ingress } from './ipvs/ingress.js';
 import { Services } from './ipvs/service.js';
 import { Timeouts } from './ipvs/states.js';
+import { Ways } from './ipvs/ways.js';
 import { NetworkDirector } from './network-director.js';
 import { Answerer } from './overlay/answer.js';
 import { Bridge } from './overlay/bridge.js';
@@ -63,6 +64,7 @@ interface VirtualServer {
   services: Services;
   connections: Connections;
   timeouts: Timeouts;
+  ways: Ways;
   director: Director;
   ingress: Ingress;
   inNetworks: NetworkDirector;
@@ -253,11 +255,14 @@ export class Engine {
     this.#toHost();
   }
 
-  /** What is in the local batch goes to the host's own side. */
+  /** What is in the local batch goes to the host's own side, and what is routed directly by the ports that it has. */
   #toHost(): void {
     const { pool } = this.path;
     const local = this.#local;
     for (let i = 0; i < local.count; i++) pool.port[local.packets[i]!] = this.#hostPort;
+    const { routed } = this.virtualServer!.director.forwarding;
+    for (let i = 0; i < routed.count; i++) local.push(routed.packets[i]!);
+    routed.count = 0;
     if (local.count > 0) this.#sendLocal();
   }
 
@@ -311,10 +316,11 @@ function makeVirtualServer(
   const timeouts = new Timeouts();
   const services = new Services(counts, new Random(memory.seed), timeouts);
   const extras = new Extras(memory.extras);
+  const ways = new Ways();
   const { defence, seed } = memory;
-  const parts = { path, services, connections, extras, counts, defence, timeouts, seed };
+  const parts = { path, services, connections, extras, ways, counts, defence, timeouts, seed };
   const director = new Director(parts);
   const ingress = new Ingress(path, director);
   const inNetworks = new NetworkDirector(path, director, neighbours, answerer);
-  return { services, connections, timeouts, director, ingress, inNetworks };
+  return { services, connections, timeouts, ways, director, ingress, inNetworks };
 }

@@ -10,6 +10,7 @@ import type { TapOffloads } from './io/tap.js';
 import type { UdpSockets } from './io/udp.js';
 import type { ServiceSpec } from './ipvs/service.js';
 import type { Settings } from './ipvs/settings.js';
+import type { Way } from './ipvs/ways.js';
 import type { Network } from './overlay/network.js';
 
 /** What an engine is born with. */
@@ -59,6 +60,11 @@ export type Order =
   | { kind: 'detach'; port: number }
   /** the host's own side: a TUN, served by the director */
   | { kind: 'attach-host'; port: number; fd: number; offloads: TapOffloads }
+  /** a TUN of direct routing, which is only written; `counted`: the port that it counts for */
+  | { kind: 'attach-direct'; port: number; fd: number; offloads: TapOffloads; counted: number }
+  | { kind: 'detach-direct'; port: number }
+  | { kind: 'way'; way: Way }
+  | { kind: 'way-gone'; row: number }
   | { kind: 'service'; service: ServiceSpec }
   | { kind: 'service-gone'; index: number }
   /** indexes of the networks whose frames the director looks at */

@@ -82,6 +82,10 @@ export class FakeCarrier implements Carrier {
     this.#mayFail();
   }
 
+  isLocal(): boolean {
+    return false;
+  }
+
   vtepsChanged(): void {}
 
   interfaceMtu(): undefined {}

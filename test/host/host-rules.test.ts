@@ -39,7 +39,7 @@ function route(rules: readonly Rule[], own: readonly string[], packet: Routed): 
     if (rule.protocol !== undefined && rule.protocol !== packet.protocol) continue;
     if (!inRange(rule.sourcePort, sourcePort) || !inRange(rule.destinationPort, destinationPort)) continue;
     if ('goto' in rule.action) least = rule.action.goto;
-    else if (rule.action.table === TABLE) return 'here';
+    else if ('table' in rule.action && rule.action.table === TABLE) return 'here';
     else if (own.includes(packet.to)) return 'local';
   }
   return 'on';

@@ -72,7 +72,9 @@ function world(connections = 64) {
   const table = new Connections(Connections.allocate(connections));
   const extras = new Extras(Extras.allocate(16));
   const defence = testDefence(connections);
-  const director = new Director({ path, services, connections: table, extras, counts, defence, timeouts });
+  const director = new Director({
+    ...{ path, services, connections: table, extras, counts, defence, timeouts },
+  });
   /** The verdict, and the packet as it left. */
   const send = (wanted: Wanted) => {
     const packet = put(build(wanted));

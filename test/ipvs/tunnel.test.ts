@@ -334,7 +334,7 @@ test('a super-packet is split before the tunnel: what comes out is what the send
   );
   out.release(at.pool);
   t.is(at.pool.allocated, 0);
-  const poor = stage(2);
+  const poor = stage(1);
   const big = poor.put(build({ ...whole, payload }), { unfinished: true, segment: 1000 });
   poor.pool.bytes.set(hex('020000000002 020000000001 0800'), poor.pool.offset[big]!);
   poor.pool.offload[big]! |= SEGMENT_TCP4;

@@ -109,6 +109,10 @@ export const DROPS = [
     'destination-gone',
     'A TCP connection was reset at this packet, for its destination is no longer in the service; both ends were told.',
   ],
+  [
+    'destination-unreachable',
+    'No route leads to the destination of a packet that was to be routed or tunnelled to it; its sender was told by ICMP.',
+  ],
 ] as const;
 
 export type DropReason = (typeof DROPS)[number][0];

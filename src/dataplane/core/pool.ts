@@ -177,6 +177,11 @@ export class Pool {
     return Math.min(this.#slotsFree, this.#packetsFree);
   }
 
+  /** How many packet numbers could be taken now: those with a slot of their own, and those that share one. */
+  get packetsFree(): number {
+    return this.#packetsFree;
+  }
+
   /**
    * A packet with a slot of its own, empty, beginning at FRAME_AT (`at` otherwise); its offload columns are
    * cleared. NO_PACKET when the pool is exhausted: the caller counts `no-packet`.

@@ -88,6 +88,8 @@ export interface Carrier {
   perform(change: Change): Promise<void>;
   /** Virtual services, and the host's side of them. Throws ApplyError where the host doesn't let us. */
   serve(change: ServiceChange): Promise<void>;
+  /** Whether the destination of that row, which isn't masqueraded, is this host itself. */
+  isLocal(row: number): boolean;
   /** VTEPs were added or removed. */
   vtepsChanged(): void;
   /** What the underlay's interface has by now; undefined when that can't be said. */

@@ -3,7 +3,8 @@
  * a fragment are 0 to them, also of the first one, and an ICMP type only where the host itself sends the message.
  *
  *     100  from the TUN: go on with 200               nothing comes to us twice
- *     101  to a service's address and port            → our table, whose only route is the TUN; ICMP to it as well
+ *     101  to a service's address and port            → our table, whose only route is the TUN; ICMP to it as well, and
+ *          to the host's end of a tunnel
  *     102  from a destination's address and port      → our table
  *     103  anything else with a port: go on with 200
  *     104  to a service's, from a destination's address → our table: what has no port, which is fragments
@@ -65,6 +66,11 @@ export const ownAddressesByDefault = (family: 4 | 6): Rule => ({ ...ownAddresses
 /** What the TUN sends is routed as if there were no director. */
 export const fromTun = (family: 4 | 6, incoming: string): Rule => ({
   ...{ family, priority: FROM_TUN, action: { goto: OWN_ADDRESSES }, incoming },
+});
+
+/** Errors about packets in tunnels come to the IPv4 address of the host that their outer headers have. */
+export const errorsTo = (address: string, table: number): Rule => ({
+  ...{ family: 4, priority: TO_SERVICE, action: { table }, to: address, protocol: icmp.PROTOCOL },
 });
 
 /** All other rules, in their order, each once. @param table whose only route is the TUN */

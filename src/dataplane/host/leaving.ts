@@ -12,6 +12,7 @@ interface Left {
 }
 
 type End = Pick<DestinationSpec, 'family' | 'address' | 'port'>;
+type Way = Pick<DestinationSpec, 'forward' | 'tunnel'>;
 export type ServicePlace = Pick<ServiceSpec, 'family' | 'address' | 'port' | 'network' | 'protocol'>;
 
 export class Leaving {
@@ -49,9 +50,10 @@ export class Leaving {
   }
 
   /** The row under which they know its destination, which from now on no longer leaves. */
-  takeBack(place: ServicePlace, end: End): number | undefined {
+  takeBack(place: ServicePlace, end: End & Way): number | undefined {
     const found = this.#list.find(
-      ({ service, destination }) => sameService(service, place) && sameEnd(destination, end),
+      ({ service, destination }) =>
+        sameService(service, place) && sameEnd(destination, end) && sameWay(destination, end),
     );
     this.#list = this.#list.filter((each) => each !== found);
     return found?.destination.row;
@@ -60,6 +62,13 @@ export class Leaving {
 
 const sameService = (a: ServicePlace, b: ServicePlace): boolean =>
   sameEnd(a, b) && a.network === b.network && a.protocol === b.protocol;
+
+/** Whether packets go on in the same way, as those of a connection do to its end. */
+export const sameWay = (a: Way, b: Way): boolean =>
+  a.forward === b.forward &&
+  a.tunnel.type === b.tunnel.type &&
+  a.tunnel.port === b.tunnel.port &&
+  a.tunnel.checksum === b.tunnel.checksum;
 
 const sameEnd = (a: End, b: End): boolean =>
   a.family === b.family && a.port === b.port && a.address.every((word, i) => word === b.address[i]);

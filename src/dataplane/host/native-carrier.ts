@@ -23,10 +23,14 @@ import * as reports from './reports.js';
 import type { ServiceChange, ServiceOrders } from './service-keeper.js';
 import { type OpenUnderlay, openUnderlay } from './underlay.js';
 import { VtepKeeper } from './vtep-keeper.js';
+import { WayKeeper } from './way-keeper.js';
 
 const NETLINK_ROUTE = 0;
 /** RTMGRP_*: links, neighbours, IPv4 and IPv6 addresses and routes (linux/rtnetlink.h). */
 const HOST_CHANGES = 0x1 | 0x4 | 0x10 | 0x40 | 0x100 | 0x400;
+
+/** After a change on the host, for it may come in many small steps. */
+const RENEW_MS = 50;
 
 export class NativeCarrier implements Carrier {
   readonly engines: number;
@@ -44,6 +48,9 @@ export class NativeCarrier implements Carrier {
   #tunnelLost = false;
   /** there while there are services, or were */
   #host: HostPlace | undefined;
+  #ways: WayKeeper | undefined;
+  #led: Pick<ServiceChange, 'services' | 'destinations'> = { services: [], destinations: [] };
+  #renewal: NodeJS.Timeout | undefined;
 
   /** Throws ApplyError when the underlay can't be had. */
   constructor(config: Config, shared: Shared, events: CarrierEvents) {
@@ -162,21 +169,62 @@ export class NativeCarrier implements Carrier {
   }
 
   async serve(change: ServiceChange): Promise<void> {
-    const { services, destinations } = change;
+    const { services, destinations, ways } = change;
     if (services.length > 0 && this.#host === undefined) {
       this.#host = new HostPlace(this.engines, this.#offloads, this.#events.logger);
+      this.#ways = new WayKeeper({
+        engines: this.engines,
+        offloads: this.#host.offloads,
+        hostPort: this.#hostPort,
+        logger: this.#events.logger,
+      });
       await this.#threads.order((engine) => this.#attachHost(engine));
     }
+    this.#ways?.want(ways);
+    const found = this.#ways?.look();
+    this.#led = { services, destinations };
     // Services first: a packet that nobody serves yet would come back as it was.
-    await this.#threads.order(() => serviceOrders(change));
-    this.#host?.lead(services, destinations);
+    await this.#threads.order((engine) => [...(found?.orders(engine) ?? []), ...serviceOrders(change)]);
+    found?.close();
+    this.#lead();
+  }
+
+  /** The host's routes may lead elsewhere. */
+  async #renewWays(): Promise<void> {
+    try {
+      const found = this.#ways?.look();
+      if (found === undefined) return;
+      await this.#threads.order(found.orders);
+      found.close();
+      this.#lead();
+    } catch (error) {
+      const { message } = error as Error;
+      this.#events.logger.error({ error: message }, 'the ways to destinations could not be renewed');
+    }
+  }
+
+  #lead(): void {
+    const { services, destinations } = this.#led;
+    this.#host?.lead(services, destinations, this.#ways?.tunnels ?? [], this.#ways?.local ?? []);
+  }
+
+  isLocal(row: number): boolean {
+    return this.#ways?.isLocal(row) ?? false;
+  }
+
+  /** The last one that is counted. */
+  get #hostPort(): number {
+    return this.#shared.counters[0]!.ports - 1;
   }
 
   #attachHost(engine: number): Order[] {
     const host = this.#host;
     if (host === undefined) return [];
-    const port = this.#shared.counters[engine]!.ports - 1;
-    return [{ kind: 'attach-host', port, fd: host.fds[engine]!, offloads: host.offloads }];
+    const { offloads } = host;
+    return [
+      { kind: 'attach-host', port: this.#hostPort, fd: host.fds[engine]!, offloads },
+      ...(this.#ways?.whole(engine) ?? []),
+    ];
   }
 
   vtepsChanged(): void {
@@ -190,6 +238,8 @@ export class NativeCarrier implements Carrier {
 
   async stop(): Promise<void> {
     await this.#threads.stop();
+    clearTimeout(this.#renewal);
+    this.#ways?.close();
     this.#host?.close();
     this.#keeper.close();
     this.#underlay.close();
@@ -241,6 +291,9 @@ export class NativeCarrier implements Carrier {
       case 'host-changed':
         this.#keeper.hostChanged();
         this.#events.onHostChanged();
+        clearTimeout(this.#renewal);
+        this.#renewal = setTimeout(() => void this.#renewWays(), RENEW_MS);
+        this.#renewal.unref();
         break;
       case 'done':
         break;

@@ -151,6 +151,10 @@ export class PortableCarrier implements Carrier {
     virtualServer.inNetworks.direct(directed);
   }
 
+  isLocal(): boolean {
+    return false;
+  }
+
   vtepsChanged(): void {
     const { vteps } = this.#shared.tables;
     for (const vtep of vteps.used()) vteps.setPathMtu(vtep, this.#mtu);

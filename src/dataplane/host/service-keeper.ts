@@ -16,7 +16,8 @@ import * as ipv4 from '../wire/ipv4.js';
 import * as ipv6 from '../wire/ipv6.js';
 import { settingsOf } from './director-settings.js';
 import type { Catch } from './host-rules.js';
-import { Leaving, type ServicePlace } from './leaving.js';
+import { Leaving, type ServicePlace, sameWay } from './leaving.js';
+import type { WantedWay } from './way-keeper.js';
 
 const PROTOCOL = { tcp: 6, udp: 17, sctp: 132 } as const;
 
@@ -35,6 +36,8 @@ export interface ServiceChange extends ServiceOrders {
   services: Catch[];
   destinations: Catch[];
   virtual: VirtualAddress[];
+  /** destinations that are not masqueraded */
+  ways: WantedWay[];
 }
 
 /** The address of a service inside a network. */
@@ -80,7 +83,7 @@ export class ServiceKeeper {
 
   /** The numbers of a destination in force, as schedulers count. */
   counts(of: Of, address: string): { active: number; inactive: number; persistent: number } {
-    const row = this.#known.get(keyOf(of))?.rows.get(address);
+    const row = this.row(of, address);
     if (row === undefined) return { active: 0, inactive: 0, persistent: 0 };
     return {
       active: this.#counts.active(row),
@@ -91,8 +94,13 @@ export class ServiceKeeper {
 
   /** Faults of the data path at a destination in force, counted up. */
   failures(of: Of, address: string): number {
-    const row = this.#known.get(keyOf(of))?.rows.get(address);
+    const row = this.row(of, address);
     return row === undefined ? 0 : this.#counts.failures(row);
+  }
+
+  /** The number of a destination in force. */
+  row(of: Of, address: string): number | undefined {
+    return this.#known.get(keyOf(of))?.rows.get(address);
   }
 
   /** Everything in force, for an engine that takes another's place. */
@@ -134,7 +142,7 @@ export class ServiceKeeper {
       const rows = new Map<string, number>();
       const spec = this.#spec(service, before, rows, indexOf);
       if (before !== undefined) {
-        const left = [...before.rows].filter(([address]) => !rows.has(address));
+        const left = [...before.rows].filter(([address, row]) => rows.get(address) !== row);
         this.#leave(before.spec, new Map(left));
       }
       this.#known.set(key, { spec, rows });
@@ -171,10 +179,11 @@ export class ServiceKeeper {
   }
 
   /** Services inside networks have an address there; those of the host's side are led here. */
-  #catches(): Pick<ServiceChange, 'services' | 'destinations' | 'virtual'> {
+  #catches(): Pick<ServiceChange, 'services' | 'destinations' | 'virtual' | 'ways'> {
     const services: Catch[] = [];
     const destinations: Catch[] = [];
     const virtual: VirtualAddress[] = [];
+    const ways: WantedWay[] = [];
     const add = (spec: ServiceSpec, of: readonly DestinationSpec[]) => {
       const { network, family, address, protocol } = spec;
       if (network !== HOST_SIDE) {
@@ -184,12 +193,15 @@ export class ServiceKeeper {
       // FTP's data connections have ports of their own.
       const any = protocol === PROTOCOL.tcp && spec.port === FTP_PORT ? { port: 0 } : {};
       services.push({ ...catchOf(spec, protocol), ...any });
-      for (const each of of) destinations.push({ ...catchOf(each, protocol), ...any });
+      for (const each of of) {
+        if (each.forward === 'nat') destinations.push({ ...catchOf(each, protocol), ...any });
+        else ways.push({ ...each, virtual: textOf(spec) });
+      }
     };
     for (const { spec } of this.#known.values()) add(spec, spec.destinations);
     this.#leaving.settle();
     for (const { service, destination } of this.#leaving.list) add(service, [destination]);
-    return { services, destinations, virtual };
+    return { services, destinations, virtual, ways };
   }
 
   get #directed(): number[] {
@@ -254,16 +266,18 @@ export class ServiceKeeper {
   ): DestinationSpec {
     const socket = parseSocket(wanted.address);
     if (socket === undefined) throw new ApplyError(`${wanted.address}: no address`);
-    const end = { family: socket.family, address: wordsOf(socket.address), port: socket.port ?? 0 };
-    const row = before?.rows.get(wanted.address) ?? this.#leaving.takeBack(service, end) ?? this.#freeRow();
+    const way = { forward: wanted.forward, tunnel: { ...wanted.tunnel } };
+    const end = { family: socket.family, address: wordsOf(socket.address), port: socket.port ?? 0, ...way };
+    const known = before?.spec.destinations.find(({ row }) => row === before.rows.get(wanted.address));
+    // One that is forwarded to in another way is another one: its connections go on as they began.
+    const same = known !== undefined && sameWay(known, way);
+    const row = (same ? known.row : this.#leaving.takeBack(service, end)) ?? this.#freeRow();
     this.#rows.add(row);
     rows.set(wanted.address, row);
     return {
       row,
       ...end,
       weight: wanted.weight,
-      forward: 'nat',
-      tunnel: { ...wanted.tunnel },
       upperThreshold: wanted.upperThreshold,
       lowerThreshold: wanted.lowerThreshold,
       near: wanted.near,
@@ -308,10 +322,12 @@ function persistenceOf({ persistence }: Service, { expireQuiescentTemplate }: Vi
 
 type Place = Pick<ServiceSpec | DestinationSpec, 'family' | 'address' | 'port'>;
 
-function catchOf({ family, address, port }: Place, protocol: number): Catch {
-  const text = family === 4 ? ipv4.format(address[0]) : ipv6.format(...address);
-  return { family, protocol, address: text, port };
+function catchOf(place: Place, protocol: number): Catch {
+  return { family: place.family, protocol, address: textOf(place), port: place.port };
 }
+
+const textOf = ({ family, address }: Pick<Place, 'family' | 'address'>): string =>
+  family === 4 ? ipv4.format(address[0]) : ipv6.format(...address);
 
 /** Nothing where it has none: then nobody asks. */
 function defenceOf({ allow, sourceRate, synProxy }: Service): { defence?: DefenceSpec } {
@@ -343,8 +359,9 @@ function refuse(service: Service, indexOf: IndexOf): void {
   // Checks go out on the host's own side.
   no(service.health !== null && service.network !== null, 'health in a network');
   no(
-    [...service.destinations, service.sorryServer].some((each) => each !== null && each.forward !== 'nat'),
-    'forward other than nat',
+    network !== null &&
+      [...service.destinations, service.sorryServer].some((each) => each !== null && each.forward !== 'nat'),
+    'forward other than nat inside a network',
   );
   if (faults.length === 0) return;
   throw new ApplyError(`service ${service.listen}: not supported yet: ${faults.join(', ')}; leave it out`);

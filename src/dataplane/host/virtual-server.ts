@@ -37,6 +37,7 @@ const IDLE: Busy = { active: 0, inactive: 0, persistent: 0 };
 export function virtualServerRows(
   services: readonly Service[],
   busy: (of: Service, address: string) => Busy = () => IDLE,
+  isLocal: (of: Service, address: string) => boolean = () => false,
 ): ServiceRow[] {
   return services.map((service) => {
     const { network, listen, scheduler, schedulerFlags, persistence, onePacket, destinations } = service;
@@ -46,7 +47,8 @@ export function virtualServerRows(
       rates: { ...NO_RATES },
       destinations: destinations.map(
         ({ address, weight, forward, tunnel, upperThreshold, lowerThreshold }) => ({
-          ...{ address, weight, forward, tunnel, upperThreshold, lowerThreshold },
+          ...{ address, weight, tunnel, upperThreshold, lowerThreshold },
+          forward: forward !== 'nat' && isLocal(service, address) ? 'local' : forward,
           ...busy(service, address),
           stats: { ...NO_COUNTS },
           rates: { ...NO_RATES },

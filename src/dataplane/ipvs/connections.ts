@@ -37,6 +37,7 @@ const WORDS = 24;
 export const KIND_IPV6 = 1; // client and virtual address
 export const KIND_DESTINATION_IPV6 = 2;
 export const KIND_TEMPLATE = 4; // a persistence template, not a connection
+const KIND_FORWARD = 3; // two bits from here on: how its packets go on (FORWARD of destination.ts)
 
 /** Flags of a connection: from bit 8 of the state word. */
 export const FLAG_ACTIVE = 1 << 8; // counted as active at its destination
@@ -368,6 +369,11 @@ const distance = (from: number, to: number, entries: number): number =>
 export const ownerOf = (service: number, row: number): number => (row << 16) | service;
 export const serviceOf = (records: Int32Array, at: number): number => records[at + OWNER]! & 0xffff;
 export const rowOf = (records: Int32Array, at: number): number => records[at + OWNER]! >>> 16;
+
+/** The bits of the kind for a way to forward, and the way of a connection's: it has it also when its destination is gone. */
+export const kindOfForward = (forward: number): number => forward << KIND_FORWARD;
+export const forwardOf = (records: Int32Array, at: number): number =>
+  (records[at + KIND]! >>> KIND_FORWARD) & 3;
 
 /** A tuple's protocol as it stands in a record's kind: the protocol, and KIND_TEMPLATE above it. */
 export const TEMPLATE_OF = 0x100;

@@ -48,12 +48,15 @@ import type { Services } from './service.js';
 import { DEFAULTS, type Settings } from './settings.js';
 import type { Timeouts } from './states.js';
 import { BARRED, DROPPED, PASS, type Verdict } from './verdict.js';
+import { Ways } from './ways.js';
 
 export interface DirectorParts {
   path: Path;
   services: Services;
   connections: Connections;
   extras: Extras;
+  /** none: whatever isn't masqueraded is unreachable */
+  ways?: Ways;
   counts: DestinationCounts;
   defence: DefenceMemory;
   /** the virtual server's own, for connections whose service is gone */
@@ -71,6 +74,7 @@ export class Director {
 
   readonly scheduling: Scheduling;
   readonly progress: Progress;
+  readonly forwarding: Forwarding;
   readonly fragments: FragmentWay;
   readonly resets: Resets;
   readonly #timeouts: Timeouts;
@@ -79,7 +83,6 @@ export class Director {
   readonly #dropEntry: DropEntry;
   readonly #path: Path;
   readonly #connections: Connections;
-  readonly #forwarding: Forwarding;
   readonly #ending: Ending;
   readonly #expectations: Expectations;
   readonly #ftp: FtpHelper;
@@ -88,7 +91,18 @@ export class Director {
   readonly #flow = noFlow();
   readonly #turned = noEnds();
 
-  constructor({ path, services, connections, extras, counts, defence, timeouts, seed = 1 }: DirectorParts) {
+  constructor(given: DirectorParts) {
+    const {
+      path,
+      services,
+      connections,
+      extras,
+      ways = new Ways(),
+      counts,
+      defence,
+      timeouts,
+      seed = 1,
+    } = given;
     this.#path = path;
     this.#connections = connections;
     this.#timeouts = timeouts;
@@ -97,7 +111,7 @@ export class Director {
     this.scheduling = new Scheduling(path.pool, services, connections, counts, gate, this.#pressure, extras);
     this.progress = new Progress(path.pool, connections, services, counts, timeouts);
     this.fragments = new FragmentWay(path, connections);
-    this.#forwarding = new Forwarding(path, connections);
+    this.forwarding = new Forwarding({ path, connections, ways });
     this.#faults = new Faults(connections, counts);
     this.#latency = new Latency(connections, counts);
     this.#renewal = new Renewal(path.pool, connections, services, DEFAULTS);
@@ -184,12 +198,22 @@ export class Director {
     const found = this.#connections.find(this.#flow);
     if (outer.fragment !== WHOLE && network === HOST_SIDE)
       this.fragments.decide(packet, outer, found, PASS, this.nowMs);
-    if (found === NO_CONNECTION) return PASS;
+    if (found === NO_CONNECTION) {
+      // Tunnels are the host's own.
+      if (network !== HOST_SIDE || outer.fragment !== WHOLE) return PASS;
+      return this.forwarding.answerError(packet, outer, quoted, this.#findInner);
+    }
     const at = this.#connections.at(found >> 1);
     const toClient = (found & 1) !== 0;
     if (toClient) this.#faults.refused(at, outer);
-    return this.#forwarding.sendError(packet, outer, quoted, at, toClient);
+    return this.forwarding.sendError(packet, outer, quoted, at, toClient);
   }
+
+  /** The connection of a client's packet that is in a tunnel. */
+  readonly #findInner = (inner: Parsed): number => {
+    readFlow(this.#flow, inner.protocol, inner, HOST_SIDE);
+    return this.#connections.find(this.#flow);
+  };
 
   /**
    * Ends the connections that have run out, and those that a nearly full table must do without; the engine calls it
@@ -236,7 +260,7 @@ export class Director {
   #follow(packet: number, parsed: Parsed): Verdict {
     const reference = this.fragments.follow(packet, parsed, this.nowMs);
     if (reference === NO_CONNECTION) return this.fragments.passes ? PASS : DROPPED;
-    return this.#forwarding.send(packet, parsed, this.#connections.at(reference >> 1), (reference & 1) !== 0);
+    return this.forwarding.send(packet, parsed, this.#connections.at(reference >> 1), (reference & 1) !== 0);
   }
 
   /** A packet of a connection: state, time, addresses. */
@@ -254,6 +278,6 @@ export class Director {
       if (!reply) this.#ftp.request(packet, parsed, connection, this.#nowTicks);
       else if (!this.#ftp.reply(packet, parsed, connection, this.#nowTicks)) return DROPPED;
     }
-    return this.#forwarding.send(packet, parsed, at, reply);
+    return this.forwarding.send(packet, parsed, at, reply);
   }
 }

@@ -13,7 +13,17 @@
 import { drop } from '../core/drops.js';
 import type { Path } from '../core/path.js';
 import * as tcp from '../wire/tcp.js';
-import { CLIENT, CLIENT_PORTS, type Connections, DESTINATION, EXTRA, rowOf, VIRTUAL } from './connections.js';
+import {
+  CLIENT,
+  CLIENT_PORTS,
+  type Connections,
+  DESTINATION,
+  EXTRA,
+  forwardOf,
+  rowOf,
+  VIRTUAL,
+} from './connections.js';
+import { FORWARD } from './destination.js';
 import type { Expectations } from './expectations.js';
 import { type Extras, HELPER_FLAGS, NO_EXTRA, SHIFT_TO_CLIENT } from './extras.js';
 import * as ftp from './ftp.js';
@@ -48,9 +58,13 @@ export class FtpHelper {
     this.#expectations = expectations;
   }
 
-  /** Whether TCP's packets of the connection whose record is at `at` are the helper's to see. */
+  /**
+   * Whether TCP's packets of the connection whose record is at `at` are the helper's to see: of what isn't masqueraded it
+   * sees one side only, and there's nothing to rewrite.
+   */
   concerns(at: number): boolean {
     const { records } = this.#connections;
+    if (forwardOf(records, at) !== FORWARD.nat) return false;
     return (records[at + CLIENT_PORTS]! & 0xffff) === FTP_PORT || records[at + EXTRA] !== 0;
   }
 

@@ -168,6 +168,12 @@ export const writeUnreachable = ({ bytes }: Memory, { family, ip, end }: Parsed,
     ? icmp.writeError(bytes, ip, end, out, icmp.UNREACHABLE, icmp.PORT_UNREACHABLE, 0)
     : icmpv6.writeError(bytes, ip, end, out, icmpv6.UNREACHABLE, icmpv6.PORT_UNREACHABLE, 0);
 
+/** "Host unreachable" or "address unreachable" likewise. */
+export const writeHostUnreachable = ({ bytes }: Memory, { family, ip, end }: Parsed, out: number): number =>
+  family === 4
+    ? icmp.writeError(bytes, ip, end, out, icmp.UNREACHABLE, icmp.HOST_UNREACHABLE, 0)
+    : icmpv6.writeError(bytes, ip, end, out, icmpv6.UNREACHABLE, icmpv6.ADDRESS_UNREACHABLE, 0);
+
 /** "Time exceeded" likewise. */
 export const writeTimeExceeded = ({ bytes }: Memory, { family, ip, end }: Parsed, out: number): number =>
   family === 4

@@ -10,7 +10,7 @@ import * as ethernet from '../wire/ethernet.js';
 import type { Director } from './director.js';
 import { writeUnreachable } from './icmp.js';
 import { Parsed, parse, parseQuoted } from './packet.js';
-import { DROPPED, NO_DESTINATION, PASS, TABLE_FULL, type Verdict } from './verdict.js';
+import { DROPPED, NO_DESTINATION, PASS, TABLE_FULL, TAKEN, type Verdict } from './verdict.js';
 
 export class Ingress {
   readonly #path: Path;
@@ -25,6 +25,7 @@ export class Ingress {
 
   /** Leaves `frames` empty: each packet is in `out`, waits for the first fragment, or was dropped with its reason. */
   direct(frames: Batch, out: Batch): void {
+    this.#director.forwarding.out = out;
     const { released } = this.#director.fragments;
     for (let i = 0; i < frames.count; i++) {
       this.#directOne(frames.packets[i]!, out);
@@ -56,7 +57,7 @@ export class Ingress {
     const verdict = this.#verdict(packet);
     if (verdict === NO_DESTINATION) this.#refuse(packet, out);
     else if (verdict === TABLE_FULL) path.drop(packet, drop['connections-full']);
-    else if (verdict !== DROPPED) out.push(packet);
+    else if (verdict !== DROPPED && verdict !== TAKEN) out.push(packet);
   }
 
   #verdict(packet: number): Verdict {

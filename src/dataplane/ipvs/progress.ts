@@ -6,6 +6,7 @@ import {
   type Connections,
   FLAG_ACTIVE,
   FLAG_NO_REPLY_YET,
+  FLAG_REPLIES,
   rowOf,
   STATE,
   serviceOf,
@@ -19,7 +20,9 @@ import { assure } from './persistence.js';
 import type { Services } from './service.js';
 import {
   chunkType,
+  type Direction,
   INPUT,
+  INPUT_ONLY,
   isActive,
   isOpen,
   nextSctp,
@@ -64,7 +67,9 @@ export class Progress {
     for (;;) {
       const before = records[at + STATE]!;
       const state = before & STATE_MASK;
-      const next = this.#next(state, parsed, reply);
+      // Who doesn't masquerade sees one side only (set_tcp_state, IP_VS_CONN_F_NOOUTPUT).
+      const oneSided = (before & (FLAG_REPLIES | FLAG_NO_REPLY_YET)) === FLAG_NO_REPLY_YET;
+      const next = this.#next(state, parsed, reply ? OUTPUT : oneSided ? INPUT_ONLY : INPUT);
       const active = isActive(parsed.protocol, next);
       let after = (before & ~(STATE_MASK | FLAG_ACTIVE)) | next | (active ? FLAG_ACTIVE : 0);
       if (reply) after &= ~FLAG_NO_REPLY_YET;
@@ -83,8 +88,7 @@ export class Progress {
     }
   }
 
-  #next(state: number, parsed: Parsed, reply: boolean): number {
-    const direction = reply ? OUTPUT : INPUT;
+  #next(state: number, parsed: Parsed, direction: Direction): number {
     if (parsed.protocol === tcp.PROTOCOL) return nextTcp(direction, state, parsed.flags, this.secureTcp);
     if (parsed.protocol === udp.PROTOCOL) return UDP_STATE;
     const chunk = chunkType(this.#pool, parsed);

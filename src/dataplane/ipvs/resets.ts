@@ -19,12 +19,14 @@ import {
   DESTINATION,
   DESTINATION_ACK,
   FLAG_RESET_ON_EXPIRY,
+  forwardOf,
   KIND,
   KIND_IPV6,
   NETWORK,
   STATE,
   VIRTUAL,
 } from './connections.js';
+import { FORWARD } from './destination.js';
 import { type Ends, noEnds, type Parsed } from './packet.js';
 import { STATE_MASK } from './progress.js';
 import { writeRefusal, writeReset } from './reset.js';
@@ -74,6 +76,8 @@ export class Resets {
     const [client, server] = [records[at + CLIENT_ACK]!, records[at + DESTINATION_ACK]!];
     const ports = records[at + CLIENT_PORTS]!;
     this.#send(at, VIRTUAL, ports & 0xffff, CLIENT, ports >>> 16, client, server);
+    // What a destination expects isn't known where its answers don't come through here.
+    if (forwardOf(records, at) !== FORWARD.nat) return;
     this.#send(at, CLIENT, ports >>> 16, DESTINATION, records[at + KIND]! >>> 16, server, client);
   }
 
@@ -86,6 +90,7 @@ export class Resets {
       const length = writeRefusal(pool, parsed, pool.offset[answer]! + ethernet.HEADER);
       this.#finish(answer, parsed.family, length);
     }
+    if (forwardOf(records, at) !== FORWARD.nat) return;
     const ports = records[at + CLIENT_PORTS]!;
     const expected = records[at + DESTINATION_ACK]! || pool.view.getInt32(parsed.transport + 4);
     const acknowledged = pool.view.getInt32(parsed.transport + 8);

@@ -11,6 +11,7 @@ import {
   FLAG_RESET_ON_EXPIRY,
   KIND,
   KIND_DESTINATION_IPV6,
+  kindOfForward,
   NO_CONNECTION,
   OWNER,
   ownerOf,
@@ -19,7 +20,7 @@ import {
   TIMEOUT,
 } from './connections.js';
 import { type Gate, OPEN } from './defence/gate.js';
-import type { Destination, DestinationCounts } from './destination.js';
+import { type Destination, type DestinationCounts, FORWARD } from './destination.js';
 import type { Extras } from './extras.js';
 import type { PacketFlow } from './flow.js';
 import type { Parsed } from './packet.js';
@@ -119,7 +120,8 @@ export class Scheduling {
       const destination = picked ?? this.#persistence.destinationOf(template);
       if (destination === undefined) return NO_CONNECTION;
       const { spec } = destination;
-      const connection = connections.take(flow, spec.family === 6 ? KIND_DESTINATION_IPV6 : 0);
+      const forward = kindOfForward(FORWARD[spec.forward]);
+      const connection = connections.take(flow, (spec.family === 6 ? KIND_DESTINATION_IPV6 : 0) | forward);
       if (connection === NO_CONNECTION) return NO_CONNECTION;
       const { records } = connections;
       const at = connections.at(connection);
@@ -129,7 +131,9 @@ export class Scheduling {
       const port = keeps ? flow.targetPort : spec.port;
       records[at + KIND]! |= port << 16;
       const told = service.spec.resetOnExpiry === true && flow.protocol === tcp.PROTOCOL;
-      records[at + STATE] = FLAG_REPLIES | FLAG_NO_REPLY_YET | (told ? FLAG_RESET_ON_EXPIRY : 0);
+      // Only what is masqueraded is answered through here.
+      const replies = spec.forward === 'nat' ? FLAG_REPLIES : 0;
+      records[at + STATE] = replies | FLAG_NO_REPLY_YET | (told ? FLAG_RESET_ON_EXPIRY : 0);
       records[at + OWNER] = ownerOf(service.spec.index, spec.row);
       records[at + TIMEOUT] = ticksOf(service.timeouts, flow.protocol, 0);
       this.#counts.addInactive(spec.row, 1);

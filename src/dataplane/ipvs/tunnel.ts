@@ -52,7 +52,10 @@ export interface Tunnel {
 }
 
 /** @param source the director's address towards the destination, of the same family */
-export const tunnelTo = (spec: DestinationSpec, source: ipv6.Words): Tunnel => ({
+export const tunnelTo = (
+  spec: Pick<DestinationSpec, 'tunnel' | 'family' | 'address'>,
+  source: ipv6.Words,
+): Tunnel => ({
   type: TUNNEL_TYPES.indexOf(spec.tunnel.type),
   checksum: TUNNEL_CHECKSUMS.indexOf(spec.tunnel.checksum),
   port: spec.tunnel.port,
@@ -60,6 +63,10 @@ export const tunnelTo = (spec: DestinationSpec, source: ipv6.Words): Tunnel => (
   source,
   destination: spec.address,
 });
+
+/** Whether an unfinished checksum may stay so: the other end finishes it. */
+export const leavesChecksum = ({ type, checksum }: Tunnel): boolean =>
+  type === TYPE_GUE && checksum === REMOTE_CHECKSUM;
 
 /** The largest packet that fits into the tunnel where the path carries `mtu` bytes. */
 export const largestPayload = (tunnel: Tunnel, mtu: number): number =>
@@ -99,14 +106,15 @@ export class Encapsulator {
    * TTL, DSCP and ECN are those of the packet (RFC 6040 §4.1, normal mode).
    *
    * @param discover whether DF goes outside as it is inside (pmtu_disc); 6in4 never has it, like the kernel's
+   * @param hops that the outer TTL has more, for who takes them before the packet leaves
    */
-  encapsulate(packet: number, parsed: Parsed, tunnel: Tunnel, discover: boolean): void {
+  encapsulate(packet: number, parsed: Parsed, tunnel: Tunnel, discover: boolean, hops = 0): void {
     const pool = this.#pool;
     const { view, bytes } = pool;
     const { ip, end } = parsed;
     const unfinished = (pool.offload[packet]! & CHECKSUM_UNFINISHED) !== 0;
     const summed = pool.offset[packet]! + pool.checksumStart[packet]!;
-    const remote = unfinished && tunnel.type === TYPE_GUE && tunnel.checksum === REMOTE_CHECKSUM;
+    const remote = unfinished && leavesChecksum(tunnel);
     const head = overhead(tunnel, remote);
     const at = ip - head;
     const length = end - at;
@@ -118,7 +126,7 @@ export class Encapsulator {
     // 1. The outer IP header.
     const protocol = tunnel.type === TYPE_GUE ? udp.PROTOCOL : tunnel.type === TYPE_GRE ? GRE : next;
     const tos = parsed.family === 4 ? view.getUint8(ip + 1) : (view.getUint16(ip) >>> 4) & 0xff;
-    const ttl = view.getUint8(ip + (parsed.family === 4 ? 8 : 7));
+    const ttl = Math.min(255, view.getUint8(ip + (parsed.family === 4 ? 8 : 7)) + hops);
     if (isV4) {
       const df = discover && parsed.family === 4 ? view.getUint16(ip + 6) & ipv4.DONT_FRAGMENT : 0;
       const { source, destination } = tunnel;

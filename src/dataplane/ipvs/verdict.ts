@@ -6,6 +6,7 @@ export const NO_DESTINATION = 3; // nobody serves it: its sender shall be told
 export const TABLE_FULL = 4; // no room for another connection
 export const BARRED = 5; // the service lets it not in; the reason to drop it stands beside
 export const PROXY = 6; // the SYN proxy has to see to it
+export const TAKEN = 7; // it goes on under other numbers or as others, which are in the batch of what leaves already
 
 export type Verdict =
   | typeof PASS
@@ -14,4 +15,5 @@ export type Verdict =
   | typeof NO_DESTINATION
   | typeof TABLE_FULL
   | typeof BARRED
-  | typeof PROXY;
+  | typeof PROXY
+  | typeof TAKEN;

@@ -28,6 +28,7 @@ export const TIME_EXCEEDED = 11;
 export const PARAMETER_PROBLEM = 12;
 
 /** Codes of UNREACHABLE. */
+export const HOST_UNREACHABLE = 1;
 export const PORT_UNREACHABLE = 3;
 export const FRAGMENTATION_NEEDED = 4;
 
@@ -113,7 +114,20 @@ export function writeError(
   rest: number,
 ): number {
   if (!mayAnswer(bytes, packet, end)) return 0;
-  const quoted = Math.min(ipv4.totalLength(bytes, packet), ANSWER_MAX - ipv4.HEADER - HEADER);
+  return writeErrorAbout(bytes, packet, ipv4.totalLength(bytes, packet), out, type, code, rest);
+}
+
+/** The same, without asking whether it may be sent, about a packet of which `length` bytes are there. */
+export function writeErrorAbout(
+  bytes: Uint8Array,
+  packet: number,
+  length: number,
+  out: number,
+  type: number,
+  code: number,
+  rest: number,
+): number {
+  const quoted = Math.min(length, ANSWER_MAX - ipv4.HEADER - HEADER);
   const total = ipv4.HEADER + HEADER + quoted;
   ipv4.write(bytes, out, total, PROTOCOL, ipv4.destination(bytes, packet), ipv4.source(bytes, packet));
 

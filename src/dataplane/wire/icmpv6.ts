@@ -36,6 +36,7 @@ export const NEIGHBOUR_ADVERTISEMENT = 136;
 export const REDIRECT = 137;
 
 /** Code of UNREACHABLE. */
+export const ADDRESS_UNREACHABLE = 3;
 export const PORT_UNREACHABLE = 4;
 
 /** Flags of an advertisement: the sender is a router, was asked, and its word replaces older. */
@@ -244,7 +245,21 @@ export function writeError(
   const toGroup = ipv6.isMulticast(bytes, packet + ipv6.DESTINATION);
   if (toGroup && type !== PACKET_TOO_BIG) return 0;
   const whole = ipv6.HEADER + ipv6.payloadLength(bytes, packet);
-  const quoted = Math.min(whole, ANSWER_MAX - ipv6.HEADER - HEADER);
+  return writeErrorAbout(bytes, packet, whole, out, type, code, rest);
+}
+
+/** The same, without asking whether it may be sent, about a packet of which `length` bytes are there. */
+export function writeErrorAbout(
+  bytes: Uint8Array,
+  packet: number,
+  length: number,
+  out: number,
+  type: number,
+  code: number,
+  rest: number,
+): number {
+  const toGroup = ipv6.isMulticast(bytes, packet + ipv6.DESTINATION);
+  const quoted = Math.min(length, ANSWER_MAX - ipv6.HEADER - HEADER);
   ipv6.write(bytes, out, HEADER + quoted, PROTOCOL);
   bytes.copyWithin(out + ipv6.DESTINATION, packet + ipv6.SOURCE, packet + ipv6.SOURCE + 16);
   if (toGroup) {

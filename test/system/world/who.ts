@@ -1,25 +1,32 @@
 /**
  * Servers that say who they are and whom they see:
- *   serve NAME PORT              prints "ready"; TCP and UDP of both families answer "NAME CLIENT"
+ *   serve NAME PORT [ADDRESS…]   prints "ready"; TCP and UDP of both families answer "NAME CLIENT", by UDP from the addresses
  *   ask tcp|udp ADDRESS PORT     prints the answer; or the error's code
  */
 import { createSocket } from 'node:dgram';
 import { connect, createServer } from 'node:net';
 
-const [verb, first = '', second = '', third = ''] = process.argv.slice(2);
+const [verb, first = '', second = '', third = '', ...more] = process.argv.slice(2);
 const plain = (address: string) => address.replace('::ffff:', '');
 
 if (verb === 'serve') {
   const port = Number(second);
-  const socket = createSocket('udp6');
-  socket.on('message', (_, from) => socket.send(`${first} ${plain(from.address)}`, from.port, from.address));
-  socket.bind(port, '::', () => {
-    createServer((client) => client.end(`${first} ${plain(client.remoteAddress ?? '')}`)).listen(
-      port,
-      '::',
-      () => console.log('ready'),
-    );
-  });
+  const bound = (third === '' ? ['::'] : [third, ...more]).map(
+    (address) =>
+      new Promise<void>((resolve) => {
+        const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
+        socket.on('message', (_, from) =>
+          socket.send(`${first} ${plain(from.address)}`, from.port, from.address),
+        );
+        socket.bind(port, address, resolve);
+      }),
+  );
+  await Promise.all(bound);
+  createServer((client) => client.end(`${first} ${plain(client.remoteAddress ?? '')}`)).listen(
+    port,
+    '::',
+    () => console.log('ready'),
+  );
 } else if (first === 'tcp') {
   const client = connect({ host: second, port: Number(third), timeout: 3000 });
   client.on('data', (data) => console.log(String(data)));

@@ -8,8 +8,8 @@ export interface Rule {
   readonly family: 4 | 6;
   /** lower ones are asked first */
   readonly priority: number;
-  /** the table to look into, or the priority of the rule to go on with */
-  readonly action: { readonly table: number } | { readonly goto: number };
+  /** the table to look into, or the priority of the rule to go on with; unreachable: no further */
+  readonly action: { readonly table: number } | { readonly goto: number } | { readonly unreachable: true };
   readonly from?: string;
   readonly to?: string;
   readonly incoming?: string;
@@ -29,6 +29,7 @@ const RTM_DELRULE = 33;
 
 const FR_ACT_TO_TBL = 1;
 const FR_ACT_GOTO = 2;
+const FR_ACT_UNREACHABLE = 7;
 
 const FRA_DST = 1;
 const FRA_SRC = 2;
@@ -68,20 +69,23 @@ function describe(writer: MessageWriter, rule: Rule): void {
   const { action, from, to, protocol, sourcePort, destinationPort, mark } = rule;
   const source = from === undefined ? undefined : ipBytes(from);
   const target = to === undefined ? undefined : ipBytes(to);
-  const goes = 'goto' in action;
+  const table = 'table' in action ? action.table : undefined;
+  const next = 'goto' in action ? action.goto : undefined;
   writer.u8(rule.family === 4 ? AF_INET : AF_INET6);
   writer
     .u8(8 * (target?.length ?? 0))
     .u8(8 * (source?.length ?? 0))
     .u8(0);
   writer
-    .u8(goes || action.table > 255 ? 0 : action.table)
+    .u8(table === undefined || table > 255 ? 0 : table)
     .u8(0)
     .u8(0);
-  writer.u8(goes ? FR_ACT_GOTO : FR_ACT_TO_TBL).u32(0);
+  writer
+    .u8(table !== undefined ? FR_ACT_TO_TBL : next !== undefined ? FR_ACT_GOTO : FR_ACT_UNREACHABLE)
+    .u32(0);
   writer.attributeU32(FRA_PRIORITY, rule.priority);
-  if (goes) writer.attributeU32(FRA_GOTO, action.goto);
-  else writer.attributeU32(FRA_TABLE, action.table);
+  if (next !== undefined) writer.attributeU32(FRA_GOTO, next);
+  if (table !== undefined) writer.attributeU32(FRA_TABLE, table);
   // The kernel's own rule has none.
   if (rule.priority > 0) writer.attribute(FRA_PROTOCOL, Uint8Array.of(RTPROT_STATIC));
   if (target !== undefined) writer.attribute(FRA_DST, target);
