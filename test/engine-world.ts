@@ -14,6 +14,7 @@ import { writeSender } from '../src/dataplane/io/sockaddr.js';
 import { Connections } from '../src/dataplane/ipvs/connections.js';
 import { DestinationCounts } from '../src/dataplane/ipvs/destination.js';
 import { Extras } from '../src/dataplane/ipvs/extras.js';
+import { Traffic } from '../src/dataplane/ipvs/traffic.js';
 import { Fdb, localTarget, remoteTarget } from '../src/dataplane/overlay/fdb.js';
 import { Neighbours } from '../src/dataplane/overlay/neighbour.js';
 import type { Network } from '../src/dataplane/overlay/network.js';
@@ -94,6 +95,7 @@ export class Host {
     connections: Connections.allocate(256),
     destinations: DestinationCounts.allocate(64),
     extras: Extras.allocate(16),
+    traffic: [Traffic.allocate(64)],
     defence: testDefence(256),
     seed: 1,
   };

@@ -11,6 +11,7 @@ import { Vteps } from './core/vteps.js';
 import { watchMemory } from './core/watch/ring-tracer.js';
 import { Watchers } from './core/watch/watch.js';
 import { ApplyError, type Dataplane, type Logger } from './face.js';
+import { Accounts } from './host/accounts.js';
 import { Ageing } from './host/ageing.js';
 import { Applier } from './host/apply.js';
 import type { Carrier, CarrierEvents, Shared } from './host/carrier.js';
@@ -27,7 +28,9 @@ import { addon } from './io/native.js';
 import { Connections } from './ipvs/connections.js';
 import { allocateDefence, SECRET_BYTES } from './ipvs/defence/memory.js';
 import { DestinationCounts } from './ipvs/destination.js';
+import { ESTIMATE_MS } from './ipvs/estimator.js';
 import { Extras } from './ipvs/extras.js';
+import { Traffic } from './ipvs/traffic.js';
 import { Fdb } from './overlay/fdb.js';
 import { Neighbours } from './overlay/neighbour.js';
 import type {
@@ -85,6 +88,7 @@ interface Running {
   ageing: Ageing;
   services: ServiceKeeper;
   health: HealthKeeper;
+  accounts: Accounts;
   serving: Serving;
   connections: Connections;
   extras: Extras;
@@ -99,6 +103,7 @@ class HostDataplane implements Dataplane {
   #generation = 0;
   #turn: Promise<unknown> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
+  #estimates: NodeJS.Timeout | undefined;
   #ticks = 0;
 
   constructor({ logger, deviceFor }: DataplaneOptions) {
@@ -112,6 +117,8 @@ class HostDataplane implements Dataplane {
         this.#logger.error({ error: error.message }, 'what is done each second failed; it is tried again');
       });
     this.#timer ??= setInterval(() => void tick(), TICK_MS);
+    // Not in turn: a rate is over the time that it says, however long an apply takes.
+    this.#estimates ??= setInterval(() => this.#running?.accounts.estimate(), ESTIMATE_MS);
   }
 
   apply(config: Config): Promise<Applied> {
@@ -120,7 +127,9 @@ class HostDataplane implements Dataplane {
 
   async stop(): Promise<void> {
     clearInterval(this.#timer);
+    clearInterval(this.#estimates);
     this.#timer = undefined;
+    this.#estimates = undefined;
     await this.#inTurn(async () => {
       if (this.#running === undefined) return;
       const { carrier, applier, serving } = this.#running;
@@ -193,6 +202,7 @@ class HostDataplane implements Dataplane {
         destinations: DestinationCounts.allocate(DESTINATIONS),
         extras: Extras.allocate(EXTRAS),
         defence: allocateDefence(room, randomBytes(SECRET_BYTES)),
+        traffic: Array.from({ length: engines }, () => Traffic.allocate(DESTINATIONS)),
         seed: randomInt(2 ** 31),
       },
       watch: watchMemory(engines),
@@ -212,7 +222,8 @@ class HostDataplane implements Dataplane {
       changed: () => serving.healthChanged(),
       failures: (service, address) => services.failures(service, address),
     });
-    const services = new ServiceKeeper(memory.virtualServer.destinations, health.inForce);
+    const accounts = new Accounts(memory.virtualServer.traffic.map((block) => new Traffic(block)));
+    const services = new ServiceKeeper(memory.virtualServer.destinations, health.inForce, accounts);
     const events: CarrierEvents = {
       logger: this.#logger,
       onLost: (port) => this.#lost(port),
@@ -239,7 +250,8 @@ class HostDataplane implements Dataplane {
       inTurn: (task) => this.#inTurn(task),
     });
     const watchers = new Watchers(memory.watch);
-    return { shared, carrier, applier, ageing, services, health, serving, connections, extras, watchers };
+    const served = { services, health, serving, accounts, connections, extras };
+    return { shared, carrier, applier, ageing, ...served, watchers };
   }
 
   // What happens by itself.
@@ -308,18 +320,26 @@ class HostDataplane implements Dataplane {
       services.map((each) => shown(each, health)),
       (service, address) => keeper.counts(service, address),
       (service, address) => carrier.isLocal(keeper.row(service, address) ?? -1),
+      (service, address) => keeper.carried(service, address),
     );
     return rows.map((row, i) => withHealth(row, services[i]!, health));
   }
 
   connections(): ConnectionRow[] {
+    return [...this.eachConnection()];
+  }
+
+  eachConnection(): Iterable<ConnectionRow> {
     if (this.#running === undefined) return [];
     const { connections, extras, applier } = this.#running;
     const names = new Map([...applier.networks].map(([name, { network }]) => [network.index, name]));
-    return connectionRows(connections, extras, performance.now(), (index) => names.get(index) ?? null);
+    const clock = () => performance.now();
+    return connectionRows(connections, extras, clock, (index) => names.get(index) ?? null);
   }
 
-  zero(_service?: ServiceKey): void {}
+  zero(service?: ServiceKey): void {
+    this.#running?.services.zero(service);
+  }
 
   stats(): Stats {
     const { carrier, applier } = this.#running ?? {};

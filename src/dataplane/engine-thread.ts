@@ -90,6 +90,7 @@ class EngineThread {
     this.#vteps = new Vteps(birth.vteps);
     const { ports, vteps, memory } = birth.counters;
     this.#engine = new Engine({
+      index: birth.index,
       pool,
       counters: new Counters(ports, vteps, memory),
       fdb: new Fdb(birth.fdb),

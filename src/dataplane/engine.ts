@@ -24,6 +24,7 @@ import { Extras } from './ipvs/extras.js';
 import { Ingress } from './ipvs/ingress.js';
 import { Services } from './ipvs/service.js';
 import { Timeouts } from './ipvs/states.js';
+import { Traffic } from './ipvs/traffic.js';
 import { Ways } from './ipvs/ways.js';
 import { NetworkDirector } from './network-director.js';
 import { Answerer } from './overlay/answer.js';
@@ -35,6 +36,8 @@ import { Networks } from './overlay/network.js';
 import { Outbound } from './overlay/outbound.js';
 
 export interface EngineParts {
+  /** which of several it is; 0 when it is alone */
+  index?: number;
   pool: Pool;
   counters: Counters;
   fdb: Fdb;
@@ -55,6 +58,8 @@ export interface VirtualServerMemory {
   destinations: SharedArrayBuffer;
   extras: SharedArrayBuffer;
   defence: DefenceMemory;
+  /** a block an engine, which it alone writes */
+  traffic: readonly SharedArrayBuffer[];
   /** of what schedulers draw */
   seed: number;
 }
@@ -97,7 +102,9 @@ export class Engine {
     this.#clock = clock;
     const answerer = new Answerer(this.path, neighbours);
     this.#bridge = new Bridge(this.path, this.networks, fdb, vteps, answerer);
-    this.virtualServer = virtualServer && makeVirtualServer(this.path, virtualServer, neighbours, answerer);
+    const index = parts.index ?? 0;
+    this.virtualServer =
+      virtualServer && makeVirtualServer(this.path, virtualServer, index, neighbours, answerer);
     this.#received = new Batch(pool.packets);
     this.#released = new Batch(pool.packets);
     this.#local = new Batch(pool.packets);
@@ -308,6 +315,7 @@ export class Engine {
 function makeVirtualServer(
   path: Path,
   memory: VirtualServerMemory,
+  engine: number,
   neighbours: Neighbours,
   answerer: Answerer,
 ): VirtualServer {
@@ -318,7 +326,8 @@ function makeVirtualServer(
   const extras = new Extras(memory.extras);
   const ways = new Ways();
   const { defence, seed } = memory;
-  const parts = { path, services, connections, extras, ways, counts, defence, timeouts, seed };
+  const traffic = new Traffic(memory.traffic[engine]!);
+  const parts = { path, services, connections, extras, ways, counts, traffic, defence, timeouts, seed };
   const director = new Director(parts);
   const ingress = new Ingress(path, director);
   const inNetworks = new NetworkDirector(path, director, neighbours, answerer);

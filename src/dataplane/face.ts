@@ -39,6 +39,8 @@ export interface Dataplane {
   services(): ServiceRow[];
   /** connections of the virtual server, persistence templates among them */
   connections(): ConnectionRow[];
+  /** the same one by one, so that a million take no memory; what comes or goes meanwhile may be missed */
+  eachConnection(): Iterable<ConnectionRow>;
   /** Sets the counts of a service and its destinations to 0; of all when none is named. */
   zero(service?: ServiceKey): void;
 

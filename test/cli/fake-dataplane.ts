@@ -137,6 +137,10 @@ export class FakeDataplane implements Dataplane {
     return this.open;
   }
 
+  eachConnection(): ConnectionRow[] {
+    return this.open;
+  }
+
   zero(service?: ServiceKey): void {
     this.zeroed.push(service ?? null);
   }

@@ -114,6 +114,7 @@ export class Control {
         destinations: DestinationCounts.allocate(16),
         extras: new SharedArrayBuffer(64),
         defence: testDefence(64),
+        traffic: [],
         seed: 1,
       },
       watch: watchMemory(1, 64),

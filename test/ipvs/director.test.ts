@@ -7,6 +7,7 @@ import { Director } from '../../src/dataplane/ipvs/director.js';
 import { Extras } from '../../src/dataplane/ipvs/extras.js';
 import { type ServiceSpec, Services } from '../../src/dataplane/ipvs/service.js';
 import { Timeouts } from '../../src/dataplane/ipvs/states.js';
+import { Traffic } from '../../src/dataplane/ipvs/traffic.js';
 import { DROPPED, NO_DESTINATION, PASS, SEND, TABLE_FULL } from '../../src/dataplane/ipvs/verdict.js';
 import * as ipv4 from '../../src/dataplane/wire/ipv4.js';
 import * as ipv6 from '../../src/dataplane/wire/ipv6.js';
@@ -71,9 +72,10 @@ function world(connections = 64) {
   const services = new Services(counts, new Random(1), timeouts);
   const table = new Connections(Connections.allocate(connections));
   const extras = new Extras(Extras.allocate(16));
+  const traffic = new Traffic(Traffic.allocate(16));
   const defence = testDefence(connections);
   const director = new Director({
-    ...{ path, services, connections: table, extras, counts, defence, timeouts },
+    ...{ path, services, connections: table, extras, counts, traffic, defence, timeouts },
   });
   /** The verdict, and the packet as it left. */
   const send = (wanted: Wanted) => {

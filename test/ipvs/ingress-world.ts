@@ -8,6 +8,7 @@ import { Extras } from '../../src/dataplane/ipvs/extras.js';
 import { Ingress } from '../../src/dataplane/ipvs/ingress.js';
 import { type ServiceSpec, Services } from '../../src/dataplane/ipvs/service.js';
 import { Timeouts } from '../../src/dataplane/ipvs/states.js';
+import { Traffic } from '../../src/dataplane/ipvs/traffic.js';
 import * as ipv4 from '../../src/dataplane/wire/ipv4.js';
 import * as ipv6 from '../../src/dataplane/wire/ipv6.js';
 import { testDefence } from './defence-memory.js';
@@ -57,7 +58,17 @@ export function ingressWorld(connections = 64, extraRows = 16) {
   const table = new Connections(Connections.allocate(connections));
   const extras = new Extras(Extras.allocate(extraRows));
   const defence = testDefence(connections);
-  const director = new Director({ path, services, connections: table, extras, counts, defence, timeouts });
+  const traffic = new Traffic(Traffic.allocate(16));
+  const director = new Director({
+    path,
+    services,
+    connections: table,
+    extras,
+    counts,
+    traffic,
+    defence,
+    timeouts,
+  });
   const ingress = new Ingress(path, director);
   const frames = new Batch(pool.packets);
   const out = new Batch(pool.packets);

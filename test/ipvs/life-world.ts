@@ -9,6 +9,7 @@ import { Ingress } from '../../src/dataplane/ipvs/ingress.js';
 import { type ServiceSpec, Services } from '../../src/dataplane/ipvs/service.js';
 import { DEFAULTS, type Settings } from '../../src/dataplane/ipvs/settings.js';
 import { Timeouts } from '../../src/dataplane/ipvs/states.js';
+import { Traffic } from '../../src/dataplane/ipvs/traffic.js';
 import * as ipv4 from '../../src/dataplane/wire/ipv4.js';
 import * as ipv6 from '../../src/dataplane/wire/ipv6.js';
 import { testDefence } from './defence-memory.js';
@@ -98,7 +99,17 @@ export function world(connections = 64, shared = share(connections)): World {
   const table = new Connections(shared.connections);
   const extras = new Extras(shared.extras);
   const defence = testDefence(connections);
-  const director = new Director({ path, services, connections: table, extras, counts, defence, timeouts });
+  const traffic = new Traffic(Traffic.allocate(16));
+  const director = new Director({
+    path,
+    services,
+    connections: table,
+    extras,
+    counts,
+    traffic,
+    defence,
+    timeouts,
+  });
   const ingress = new Ingress(path, director);
   const [frames, out] = [new Batch(pool.packets), new Batch(pool.packets)];
   const leave = (): Sent[] => {

@@ -19,6 +19,7 @@ import { Director } from '../../src/dataplane/ipvs/director.js';
 import { Extras } from '../../src/dataplane/ipvs/extras.js';
 import { type PersistenceSpec, type ServiceSpec, Services } from '../../src/dataplane/ipvs/service.js';
 import { Timeouts } from '../../src/dataplane/ipvs/states.js';
+import { Traffic } from '../../src/dataplane/ipvs/traffic.js';
 import { DROPPED, NO_DESTINATION, PASS, SEND, TABLE_FULL } from '../../src/dataplane/ipvs/verdict.js';
 import * as ipv4 from '../../src/dataplane/wire/ipv4.js';
 import * as ipv6 from '../../src/dataplane/wire/ipv6.js';
@@ -79,7 +80,17 @@ function engine({ counts, table, extras } = memory()) {
   const timeouts = new Timeouts();
   const services = new Services(counts, new Random(1), timeouts);
   const defence = testDefence(table.capacity);
-  const director = new Director({ path, services, connections: table, extras, counts, defence, timeouts });
+  const traffic = new Traffic(Traffic.allocate(16));
+  const director = new Director({
+    path,
+    services,
+    connections: table,
+    extras,
+    counts,
+    traffic,
+    defence,
+    timeouts,
+  });
   /** Verdict, and where the packet went: address and port. */
   const send = (wanted: Partial<Wanted>) => {
     const packet = put(build({ protocol: TCP, flags: SYN, ...wanted }));

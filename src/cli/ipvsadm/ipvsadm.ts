@@ -2,16 +2,18 @@
 import { text as readAll } from 'node:stream/consumers';
 import { type Edit, EVERYWHERE } from '../../dataplane/config/service-edit-types.js';
 import type { Service, VirtualServer } from '../../dataplane/config/service-types.js';
-import type { Applied, ConnectionRow, VirtualServerReport } from '../../dataplane/report.js';
+import type { Applied, VirtualServerReport } from '../../dataplane/report.js';
 import { IPVSADM_NAMES } from '../choices.js';
 import { FAILED, Failure, Refused } from '../failure.js';
 import { ask } from '../socket/client.js';
+import { drained } from '../socket/drained.js';
 import { socketPath } from '../socket/place.js';
+import { listConnections } from './connections.js';
 import { type Names, numeric, type Spell, SystemNames, spelledBy } from './names.js';
 import { type Extras, type Parsed, parse } from './parse/command-line.js';
 import { UNREAD, UsageFault } from './parse/usage-fault.js';
 import { helpText, versionText } from './print/help.js';
-import { connectionList, daemonText, header, serviceList, socketsOf, timeoutText } from './print/listing.js';
+import { daemonText, header, serviceList, socketsOf, timeoutText } from './print/listing.js';
 import { serviceRules, settingRules } from './print/rules.js';
 import { sorted } from './print/sorting.js';
 import { readRules } from './restore.js';
@@ -33,12 +35,19 @@ export interface Surroundings {
   /** what is restored */
   input: () => Promise<string>;
   names: Names;
+  /** takes lists of any length a piece at a time; without it they are in the outcome */
+  print?: (text: string) => Promise<void>;
 }
 
 /** @param program how it was called. Returns the exit code. */
 export async function ipvsadm(program: string, words: readonly string[], version: string): Promise<number> {
   const input = () => readAll(process.stdin);
-  const { code, out, error } = await perform(program, words, { version, input, names: new SystemNames() });
+  const print = async (text: string) => {
+    if (!process.stdout.write(text)) await drained(process.stdout);
+  };
+  const { code, out, error } = await perform(program, words, {
+    ...{ version, input, names: new SystemNames(), print },
+  });
   process.stdout.write(out);
   process.stderr.write(error);
   return code;
@@ -68,12 +77,14 @@ class Ipvsadm {
   readonly #version: string;
   readonly #names: Names;
   readonly #input: () => Promise<string>;
+  readonly #print: (text: string) => Promise<void>;
 
-  constructor(program: string, { version, input, names }: Surroundings) {
+  constructor(program: string, { version, input, names, print }: Surroundings) {
     this.#program = program;
     this.#version = version;
     this.#names = names;
     this.#input = input;
+    this.#print = print ?? (async (text) => this.#write(text));
   }
 
   async run(words: readonly string[]): Promise<void> {
@@ -150,11 +161,8 @@ class Ipvsadm {
     const show = (value: unknown, text: () => string | Promise<string>) =>
       json ? `${JSON.stringify(value, null, 2)}\n` : text();
     if (what === 'connections') {
-      const all = await ask<ConnectionRow[]>(socket, '/v1/ipvs/connections');
-      const rows = all.filter((row) => network === undefined || row.network === network);
-      const sockets = rows.flatMap((row) => [row.source, row.virtual, row.destination]);
-      const text = async () => connectionList(rows, format, await this.#spell(format.numeric, sockets));
-      return this.#write(await show(rows, text));
+      const spell = (sockets: readonly string[]) => this.#spell(format.numeric, sockets);
+      return listConnections(socket, { format, network, json }, spell, this.#print);
     }
     const report = await ask<VirtualServerReport>(socket, '/v1/ipvs');
     if (what === 'timeouts') return this.#write(await show(report.timeouts, () => timeoutText(report)));

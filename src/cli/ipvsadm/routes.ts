@@ -4,14 +4,17 @@ import { SYNC_ROLES } from '../../dataplane/config/service-types.js';
 import type { VirtualServerReport } from '../../dataplane/report.js';
 import type { Running } from '../running.js';
 import { readJson } from '../socket/body.js';
-import type { Handler } from '../socket/exchange.js';
+import type { Exchange, Handler } from '../socket/exchange.js';
+import { sendList } from '../socket/list.js';
 
 /** Of IPVS in Linux, which ipvsadm asks for. */
 const IPVS_VERSION = '1.2.1';
 
 export const VIRTUAL_SERVER_ROUTES: Readonly<Record<string, Readonly<Record<string, Handler>>>> = {
   '/v1/ipvs': { GET: ({ running }) => report(running) },
-  '/v1/ipvs/connections': { GET: ({ running }) => running.dataplane.connections() },
+  '/v1/ipvs/connections': { GET: connections },
+  '/v1/connections': { GET: connections },
+  '/v1/services': { GET: ({ running }) => running.dataplane.services() },
   '/v1/ipvs/wanted': {
     GET: ({ running }) => {
       const { services, virtualServer } = running.config!;
@@ -28,6 +31,11 @@ export const VIRTUAL_SERVER_ROUTES: Readonly<Record<string, Readonly<Record<stri
     },
   },
 };
+
+/** There may be a million. */
+function connections(exchange: Exchange): Promise<void> {
+  return sendList(exchange, exchange.running.dataplane.eachConnection());
+}
 
 /** A request is only answered once a configuration runs. */
 function report({ config, dataplane }: Running): VirtualServerReport {

@@ -93,6 +93,12 @@ export async function ask<T>(socket: string, path: string, options: Ask = {}): P
   return JSON.parse(await text(await open(socket, path, options))) as T;
 }
 
+/** The values of a list (list.ts), as they come. */
+export async function* askList<T>(socket: string, path: string): AsyncGenerator<T, void, undefined> {
+  const response = await open(socket, path, { query: { lines: '' } });
+  for await (const line of lines(response)) yield JSON.parse(line) as T;
+}
+
 async function text(response: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of response as AsyncIterable<Buffer>) chunks.push(chunk);

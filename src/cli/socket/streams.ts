@@ -7,6 +7,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from '../../dataplane/face.js';
 import { pcapHeader, pcapRecord, type TraceEvent, type Watch } from '../../dataplane/report.js';
 import { compileFilter } from '../pcap/filter.js';
+import { drained } from './drained.js';
 import { type Exchange, LOST_TRAILER, Refusal } from './exchange.js';
 
 /** Enough for the headers that a trace shows. */
@@ -122,17 +123,6 @@ async function pump<T>(
       );
     }
   }
-}
-
-/** Until the client has read what was sent, or is gone. */
-function drained(response: ServerResponse): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      response.off('drain', done).off('close', done);
-      resolve();
-    };
-    response.on('drain', done).on('close', done);
-  });
 }
 
 function whole(query: URLSearchParams, name: string, preset: number): number {

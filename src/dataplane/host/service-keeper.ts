@@ -11,9 +11,11 @@ import { ApplyError } from '../face.js';
 import type { DefenceSpec } from '../ipvs/defence/spec.js';
 import { DestinationCounts, type DestinationSpec } from '../ipvs/destination.js';
 import { FTP_PORT, type ServiceSpec } from '../ipvs/service.js';
+import { NOTHING_CARRIED, type Statement } from '../ipvs/service-report.js';
 import type { Settings } from '../ipvs/settings.js';
 import * as ipv4 from '../wire/ipv4.js';
 import * as ipv6 from '../wire/ipv6.js';
+import { Accounts } from './accounts.js';
 import { settingsOf } from './director-settings.js';
 import type { Catch } from './host-rules.js';
 import { Leaving, type ServicePlace, sameWay } from './leaving.js';
@@ -67,6 +69,7 @@ export class ServiceKeeper {
   readonly #counts: DestinationCounts;
   /** what a wanted service comes to by the health of its destinations */
   readonly #usable: (service: Service) => Service;
+  readonly #accounts: Accounts;
   /** in force, by network and where they listen */
   readonly #known = new Map<string, Known>();
   readonly #indexes = new Set<number>();
@@ -76,9 +79,14 @@ export class ServiceKeeper {
   /** the same, by the health of the destinations */
   #inForce: Wanted = NOTHING;
 
-  constructor(destinations: SharedArrayBuffer, usable = (service: Service): Service => service) {
+  constructor(
+    destinations: SharedArrayBuffer,
+    usable = (service: Service): Service => service,
+    accounts = new Accounts(),
+  ) {
     this.#counts = new DestinationCounts(destinations);
     this.#usable = usable;
+    this.#accounts = accounts;
   }
 
   /** The numbers of a destination in force, as schedulers count. */
@@ -101,6 +109,22 @@ export class ServiceKeeper {
   /** The number of a destination in force. */
   row(of: Of, address: string): number | undefined {
     return this.#known.get(keyOf(of))?.rows.get(address);
+  }
+
+  /** What a service in force has carried, or one of its destinations. */
+  carried(of: Of, address?: string): Statement {
+    const known = this.#known.get(keyOf(of));
+    if (known === undefined) return NOTHING_CARRIED;
+    if (address === undefined) return this.#accounts.service(known.spec.index);
+    const row = known.rows.get(address);
+    return (row === undefined ? undefined : this.#accounts.destination(row)) ?? NOTHING_CARRIED;
+  }
+
+  /** Sets what a service and its destinations have carried to zero; all of it when none is named. */
+  zero(of?: Of): void {
+    if (of === undefined) this.#accounts.zeroAll();
+    const known = of === undefined ? undefined : this.#known.get(keyOf(of));
+    if (known !== undefined) this.#accounts.zero(known.spec.index, known.rows.values());
   }
 
   /** Everything in force, for an engine that takes another's place. */
@@ -132,6 +156,7 @@ export class ServiceKeeper {
       gone.push(spec.index);
       this.#indexes.delete(spec.index);
       this.#leave(spec, rows);
+      this.#accounts.close(spec.index);
       this.#known.delete(key);
     }
     this.#leaving.settle();
@@ -141,6 +166,9 @@ export class ServiceKeeper {
       const before = this.#known.get(key);
       const rows = new Map<string, number>();
       const spec = this.#spec(service, before, rows, indexOf);
+      for (const [address, row] of rows) {
+        if (before?.rows.get(address) !== row) this.#accounts.enter(spec.index, row);
+      }
       if (before !== undefined) {
         const left = [...before.rows].filter(([address, row]) => rows.get(address) !== row);
         this.#leave(before.spec, new Map(left));
@@ -174,6 +202,7 @@ export class ServiceKeeper {
       const destination = service.destinations.find((each) => each.row === row);
       if (destination === undefined) continue;
       this.#rows.delete(row);
+      this.#accounts.leave(service.index, row);
       this.#leaving.add(service, destination);
     }
   }

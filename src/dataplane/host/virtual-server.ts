@@ -19,9 +19,9 @@ import { ENGINE_DATA, ENGINE_LENGTH, type Extras } from '../ipvs/extras.js';
 import {
   type ConnectionRow,
   type DestinationRow,
-  NO_COUNTS,
-  NO_RATES,
+  NOTHING_CARRIED,
   type ServiceRow,
+  type Statement,
 } from '../ipvs/service-report.js';
 import { stateName } from '../ipvs/states.js';
 import * as ipv4 from '../wire/ipv4.js';
@@ -33,25 +33,27 @@ type Busy = Pick<DestinationRow, 'active' | 'inactive' | 'persistent'>;
 
 const IDLE: Busy = { active: 0, inactive: 0, persistent: 0 };
 
-/** As they are in force. Packets and bytes are not counted per service. */
+/**
+ * As they are in force.
+ * @param carried by a service, or by one of its destinations
+ */
 export function virtualServerRows(
   services: readonly Service[],
   busy: (of: Service, address: string) => Busy = () => IDLE,
   isLocal: (of: Service, address: string) => boolean = () => false,
+  carried: (of: Service, address?: string) => Statement = () => NOTHING_CARRIED,
 ): ServiceRow[] {
   return services.map((service) => {
     const { network, listen, scheduler, schedulerFlags, persistence, onePacket, destinations } = service;
     return {
       ...{ network, listen, scheduler, schedulerFlags, persistence, onePacket },
-      stats: { ...NO_COUNTS },
-      rates: { ...NO_RATES },
+      ...carried(service),
       destinations: destinations.map(
         ({ address, weight, forward, tunnel, upperThreshold, lowerThreshold }) => ({
           ...{ address, weight, tunnel, upperThreshold, lowerThreshold },
           forward: forward !== 'nat' && isLocal(service, address) ? 'local' : forward,
           ...busy(service, address),
-          stats: { ...NO_COUNTS },
-          rates: { ...NO_RATES },
+          ...carried(service, address),
         }),
       ),
     };
@@ -59,29 +61,29 @@ export function virtualServerRows(
 }
 
 /**
- * Every connection that has not run out.
- * @param nowMs on the engines' clock
+ * Every connection that has not run out, one by one.
+ * @param clock the engines', milliseconds
  * @param nameOf of the network with the index; null: there is none, so it is the host's own side
  */
-export function connectionRows(
+export function* connectionRows(
   connections: Connections,
   extras: Extras,
-  nowMs: number,
+  clock: () => number,
   nameOf: (network: number) => string | null = () => null,
-): ConnectionRow[] {
+): Generator<ConnectionRow> {
   const { records, expires, highWater } = connections;
-  const now = Math.floor((nowMs * TICKS_PER_SECOND) / 1000) | 0;
-  const rows: ConnectionRow[] = [];
   for (let connection = 0; connection < highWater; connection++) {
+    if (expires[connection] === 0) continue;
+    const now = Math.floor((clock() * TICKS_PER_SECOND) / 1000) | 0;
     const left = (expires[connection]! - now) | 0;
-    if (expires[connection] === 0 || left <= 0) continue;
+    if (left <= 0) continue;
     const at = connections.at(connection);
     const kind = records[at + KIND]!;
     const ports = records[at + CLIENT_PORTS]!;
     const protocol = (kind >>> 8) & 0xff;
     const client = (kind & KIND_IPV6) !== 0;
     const server = (kind & KIND_DESTINATION_IPV6) !== 0;
-    rows.push({
+    yield {
       network: nameOf(records[at + NETWORK]!),
       protocol: PROTOCOLS[protocol] ?? 'ip',
       state: stateName(protocol, records[at + STATE]! & 0xff, (kind & KIND_TEMPLATE) !== 0),
@@ -90,9 +92,8 @@ export function connectionRows(
       virtual: end(records, at + VIRTUAL, client, ports & 0xffff),
       destination: end(records, at + DESTINATION, server, kind >>> 16),
       engine: engineOf(extras, kind, records[at + EXTRA]!),
-    });
+    };
   }
-  return rows;
 }
 
 /** What a template's persistence engine goes by. @param extra 1 + the row that has it, 0: none has */

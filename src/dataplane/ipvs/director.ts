@@ -21,6 +21,7 @@ import {
   FLAG_RESET_ON_EXPIRY,
   NO_CONNECTION,
   PACKETS,
+  rowOf,
   STATE,
   TICKS_PER_SECOND,
 } from './connections.js';
@@ -47,7 +48,8 @@ import { Scheduling } from './scheduling.js';
 import type { Services } from './service.js';
 import { DEFAULTS, type Settings } from './settings.js';
 import type { Timeouts } from './states.js';
-import { BARRED, DROPPED, PASS, type Verdict } from './verdict.js';
+import type { Traffic } from './traffic.js';
+import { BARRED, DROPPED, PASS, SEND, type Verdict } from './verdict.js';
 import { Ways } from './ways.js';
 
 export interface DirectorParts {
@@ -59,6 +61,8 @@ export interface DirectorParts {
   ways?: Ways;
   counts: DestinationCounts;
   defence: DefenceMemory;
+  /** this engine's own */
+  traffic: Traffic;
   /** the virtual server's own, for connections whose service is gone */
   timeouts: Timeouts;
   /** of what is drawn at random */
@@ -88,27 +92,29 @@ export class Director {
   readonly #ftp: FtpHelper;
   readonly #faults: Faults;
   readonly #latency: Latency;
+  readonly #traffic: Traffic;
   readonly #flow = noFlow();
   readonly #turned = noEnds();
 
-  constructor(given: DirectorParts) {
-    const {
-      path,
-      services,
-      connections,
-      extras,
-      ways = new Ways(),
-      counts,
-      defence,
-      timeouts,
-      seed = 1,
-    } = given;
+  constructor(parts: DirectorParts) {
+    const { path, services, connections, extras, ways = new Ways() } = parts;
+    const { counts, traffic, defence, timeouts, seed = 1 } = parts;
     this.#path = path;
     this.#connections = connections;
+    this.#traffic = traffic;
     this.#timeouts = timeouts;
     this.#pressure = new Pressure(connections, DEFAULTS);
     const gate = new Gate(new SourceRates(defence.rates, ratesKey(defence)));
-    this.scheduling = new Scheduling(path.pool, services, connections, counts, gate, this.#pressure, extras);
+    this.scheduling = new Scheduling(
+      path.pool,
+      services,
+      connections,
+      counts,
+      gate,
+      this.#pressure,
+      extras,
+      traffic,
+    );
     this.progress = new Progress(path.pool, connections, services, counts, timeouts);
     this.fragments = new FragmentWay(path, connections);
     this.forwarding = new Forwarding({ path, connections, ways });
@@ -117,8 +123,7 @@ export class Director {
     this.#renewal = new Renewal(path.pool, connections, services, DEFAULTS);
     this.resets = new Resets(path, connections);
     this.#ending = new Ending(connections, extras, services, counts, this.resets);
-    const parts = { connections, extras, services, counts, ending: this.#ending, timeouts };
-    this.#expectations = new Expectations(parts);
+    this.#expectations = new Expectations({ ...parts, ending: this.#ending });
     this.#ftp = new FtpHelper(path, connections, extras, services, this.#expectations);
     this.#dropEntry = new DropEntry(connections, this.#ending, new Random(seed));
   }
@@ -206,6 +211,7 @@ export class Director {
     const at = this.#connections.at(found >> 1);
     const toClient = (found & 1) !== 0;
     if (toClient) this.#faults.refused(at, outer);
+    this.#count(packet, outer, at, toClient);
     return this.forwarding.sendError(packet, outer, quoted, at, toClient);
   }
 
@@ -260,7 +266,10 @@ export class Director {
   #follow(packet: number, parsed: Parsed): Verdict {
     const reference = this.fragments.follow(packet, parsed, this.nowMs);
     if (reference === NO_CONNECTION) return this.fragments.passes ? PASS : DROPPED;
-    return this.forwarding.send(packet, parsed, this.#connections.at(reference >> 1), (reference & 1) !== 0);
+    const at = this.#connections.at(reference >> 1);
+    const reply = (reference & 1) !== 0;
+    if (!reply) this.#count(packet, parsed, at, false);
+    return this.#send(packet, parsed, at, reply);
   }
 
   /** A packet of a connection: state, time, addresses. */
@@ -274,10 +283,24 @@ export class Director {
     if ((records[at + STATE]! & FLAG_RESET_ON_EXPIRY) !== 0) this.resets.note(at, parsed, reply);
     this.#connections.touch(connection, this.#nowTicks);
     if (!reply) records[at + PACKETS]!++;
+    if (!reply) this.#count(packet, parsed, at, false);
     if (parsed.protocol === tcp.PROTOCOL && parsed.fragment === WHOLE && this.#ftp.concerns(at)) {
       if (!reply) this.#ftp.request(packet, parsed, connection, this.#nowTicks);
       else if (!this.#ftp.reply(packet, parsed, connection, this.#nowTicks)) return DROPPED;
     }
-    return this.forwarding.send(packet, parsed, at, reply);
+    return this.#send(packet, parsed, at, reply);
+  }
+
+  /** What a client sends has been counted as it came; a reply is, once it goes on (ip_vs_in, handle_response). */
+  #send(packet: number, parsed: Parsed, at: number, reply: boolean): Verdict {
+    const verdict = this.forwarding.send(packet, parsed, at, reply);
+    if (reply && verdict === SEND) this.#count(packet, parsed, at, true);
+    return verdict;
+  }
+
+  #count(packet: number, parsed: Parsed, at: number, reply: boolean): void {
+    const row = rowOf(this.#connections.records, at);
+    if (reply) this.#traffic.countOut(row, this.#path.pool, packet, parsed);
+    else this.#traffic.countIn(row, this.#path.pool, packet, parsed);
   }
 }

@@ -29,6 +29,7 @@ import type { Pressure } from './pressure.js';
 import { ticksOf } from './progress.js';
 import { FTP_PORT, type Service, type Services } from './service.js';
 import { chunkType } from './states.js';
+import type { Traffic } from './traffic.js';
 import { BARRED, NO_DESTINATION, PASS, TABLE_FULL, type Verdict } from './verdict.js';
 
 export class Scheduling {
@@ -46,6 +47,7 @@ export class Scheduling {
   readonly #gate: Gate;
   readonly #persistence: Persistence;
   readonly #pressure: Pressure;
+  readonly #traffic: Traffic;
 
   constructor(
     pool: Pool,
@@ -55,6 +57,7 @@ export class Scheduling {
     gate: Gate,
     pressure: Pressure,
     extras: Extras,
+    traffic: Traffic,
   ) {
     this.#persistence = new Persistence(pool, connections, extras, services, counts);
     this.#pool = pool;
@@ -63,6 +66,7 @@ export class Scheduling {
     this.#counts = counts;
     this.#gate = gate;
     this.#pressure = pressure;
+    this.#traffic = traffic;
   }
 
   /** A connection for the packet, as `Connections.find` gives it; NO_CONNECTION: `verdict` says why. */
@@ -137,6 +141,7 @@ export class Scheduling {
       records[at + OWNER] = ownerOf(service.spec.index, spec.row);
       records[at + TIMEOUT] = ticksOf(service.timeouts, flow.protocol, 0);
       this.#counts.addInactive(spec.row, 1);
+      this.#traffic.countConnection(spec.row);
       destination.weigh();
       const now = Math.floor((nowMs * TICKS_PER_SECOND) / 1000) | 0;
       if (template >= 0) this.#persistence.join(connection, template, now);

@@ -7,7 +7,10 @@ export interface ServiceKey {
   listen: string;
 }
 
-/** Since the service or destination exists, or was set to zero. In: from clients. */
+/**
+ * Since the service or destination exists, or was set to zero. In: from clients. Packets as links carry them, those of
+ * a super-packet each; bytes of IP packets.
+ */
 export interface ServiceCounts {
   conns: number;
   inPackets: number;
@@ -25,13 +28,17 @@ export interface ServiceRates {
   outBps: number;
 }
 
-export interface ServiceRow extends ServiceKey {
+/** What a service, a destination or the virtual server as a whole has carried. */
+export interface Statement {
+  stats: ServiceCounts;
+  rates: ServiceRates;
+}
+
+export interface ServiceRow extends ServiceKey, Statement {
   scheduler: string;
   schedulerFlags: readonly string[];
   persistence: { timeoutSeconds: number; mask: number; engine: string | null } | null;
   onePacket: boolean;
-  stats: ServiceCounts;
-  rates: ServiceRates;
   /** absent: it has neither health checks nor a sorry server */
   health?: ServiceHealth;
   /** in the configuration's order; the sorry server behind them while it serves */
@@ -55,7 +62,7 @@ export interface DestinationHealth {
   error: string | null;
 }
 
-export interface DestinationRow {
+export interface DestinationRow extends Statement {
   address: string;
   weight: number;
   /** local: it is this host itself, whatever was asked for */
@@ -67,8 +74,6 @@ export interface DestinationRow {
   active: number;
   inactive: number;
   persistent: number;
-  stats: ServiceCounts;
-  rates: ServiceRates;
   /** absent: it isn't checked */
   health?: DestinationHealth;
   /** it is wanted, but not in the service: it is down, or the sorry server serves; `ipvsadm -L` leaves it out */
@@ -111,7 +116,7 @@ export interface VirtualServerReport {
   services: ServiceRow[];
 }
 
-export const NO_COUNTS: Readonly<ServiceCounts> = {
-  ...{ conns: 0, inPackets: 0, outPackets: 0, inBytes: 0, outBytes: 0 },
+export const NOTHING_CARRIED: Statement = {
+  stats: { conns: 0, inPackets: 0, outPackets: 0, inBytes: 0, outBytes: 0 },
+  rates: { cps: 0, inPps: 0, outPps: 0, inBps: 0, outBps: 0 },
 };
-export const NO_RATES: Readonly<ServiceRates> = { cps: 0, inPps: 0, outPps: 0, inBps: 0, outBps: 0 };

@@ -2,7 +2,8 @@
 import test from 'ava';
 import { type Names, numeric, spelledBy } from '../../../src/cli/ipvsadm/names.js';
 import {
-  connectionList,
+  connectionLines,
+  connectionTitle,
   daemonText,
   header,
   large,
@@ -190,9 +191,12 @@ const CONNECTIONS: ConnectionRow[] = [
   },
 ];
 
+const connectionList = (format: typeof FORMAT) =>
+  connectionTitle(format) + connectionLines(CONNECTIONS, format, numeric);
+
 test('connections', (t) => {
   t.is(
-    connectionList(CONNECTIONS, FORMAT, numeric),
+    connectionList(FORMAT),
     `IPVS connection entries
 pro expire state       source             virtual            destination
 TCP 14:59  ESTABLISHED 10.0.0.9:40000     10.0.0.1:80        10.0.0.2:8080
@@ -204,7 +208,7 @@ IP  00:05  ASSURED     10.0.0.9:0         0.0.0.7:0          10.0.0.2:0
 
 test('connections with what their engine goes by', (t) => {
   t.is(
-    connectionList(CONNECTIONS, { ...FORMAT, persistentConn: true }, numeric),
+    connectionList({ ...FORMAT, persistentConn: true }),
     `IPVS connection entries
 pro expire state       source             virtual            destination        pe name          pe_data
 TCP 14:59  ESTABLISHED 10.0.0.9:40000     10.0.0.1:80        10.0.0.2:8080

@@ -128,10 +128,16 @@ export function large(value: number, exact: boolean): string {
     : `${String(Math.floor(value / unit[1])).padStart(8)}${unit[2]}`;
 }
 
-export function connectionList(rows: readonly ConnectionRow[], format: Format, spell: Spell): string {
+export function connectionTitle(format: Format): string {
   const engines = format.persistentConn;
   const columns = ['state'.padEnd(11), 'source'.padEnd(18), 'virtual'.padEnd(18)];
   columns.push(...(engines ? ['destination'.padEnd(18), 'pe name'.padEnd(16), 'pe_data'] : ['destination']));
+  return `IPVS connection entries\npro expire ${columns.join(' ')}\n`;
+}
+
+/** What follows the title, or a part of it. */
+export function connectionLines(rows: readonly ConnectionRow[], format: Format, spell: Spell): string {
+  const engines = format.persistentConn;
   const lines = rows.map((row) => {
     const protocol = row.protocol === 'ip' ? null : row.protocol;
     const minutes = String(Math.floor(row.expiresSeconds / 60)).padStart(2, '0');
@@ -144,7 +150,7 @@ export function connectionList(rows: readonly ConnectionRow[], format: Format, s
     } else cells.push(target);
     return `${cells.join(' ')}\n`;
   });
-  return `IPVS connection entries\npro expire ${columns.join(' ')}\n${lines.join('')}`;
+  return lines.join('');
 }
 
 export function timeoutText({ timeouts }: VirtualServerReport): string {
