@@ -80,6 +80,12 @@ export class NetworkDirector {
       }
     }
     frames.count = kept;
+    const { released } = this.#director.fragments;
+    for (let i = 0; i < released.count; i++) {
+      const packet = released.packets[i]!;
+      if (this.#take(packet, network, local)) frames.push(packet);
+    }
+    released.count = 0;
     const { asks } = this.#search;
     for (let i = 0; i < asks.count; i++) frames.push(asks.packets[i]!);
     asks.count = 0;
@@ -106,6 +112,12 @@ export class NetworkDirector {
       if (this.#directed[index] === 0 || this.#answered(packet, index)) local.packets[kept++] = packet;
     }
     local.count = kept;
+    const { released } = this.#director.fragments;
+    for (let i = 0; i < released.count; i++) {
+      const packet = released.packets[i]!;
+      if (this.#answered(packet, pool.network[packet]!)) local.push(packet);
+    }
+    released.count = 0;
   }
 
   /**

@@ -50,6 +50,7 @@ const all = (to: Workload[]): Services =>
     ...(['tcp', 'udp'] as const).map((protocol) => service(protocol, family, to)),
     ...(['tcp', 'udp'] as const).map((protocol) => service(protocol, family, to, 5201, 5201)),
     service('tcp', family, to, 8000, 8000),
+    service('udp', family, to, 9000, 9000),
   ]);
 
 interface Place {
@@ -188,6 +189,15 @@ labTest(
         t.is(udp!.packets, 5000);
         // The machine is a busy one, and sockets overflow; what the data planes dropped shows below.
         t.true(udp!.lost_packets! < 2500, `${udp!.lost_packets} datagrams lost`);
+      }
+    }
+    // Datagrams of several fragments, there and back.
+    spawnProgram(w3.host, 'datagrams', ['serve', '9000']);
+    for (const client of [w2, w4]) {
+      for (const family of FAMILIES) {
+        const words = [program('datagrams'), 'exchange', VIRTUAL[family], '9000', '7000', '50'];
+        const { stdout } = await client.host.run(process.execPath, words);
+        t.regex(stdout, /^50 of 5/);
       }
     }
     for (const plane of planes) t.deepEqual(await dropsOf(plane), {});

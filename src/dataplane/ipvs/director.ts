@@ -154,7 +154,6 @@ export class Director {
    * @param network index of the overlay network that the packet is in
    */
   balance(packet: number, parsed: Parsed, network = HOST_SIDE): Verdict {
-    if (parsed.fragment !== WHOLE && network !== HOST_SIDE) return PASS;
     if (parsed.fragment === LATER_FRAGMENT) return this.#follow(packet, parsed);
     const reference = this.#reference(parsed, network);
     if (parsed.fragment !== WHOLE) {
@@ -187,13 +186,13 @@ export class Director {
 
   /** What may be an answer of a destination, where clients' own packets don't come; PASS: it is of no connection. */
   reply(packet: number, parsed: Parsed, network: number): Verdict {
+    if (parsed.fragment === LATER_FRAGMENT) return this.#follow(packet, parsed);
     readFlow(this.#flow, parsed.protocol, parsed, network);
-    let reference = this.#connections.find(this.#flow);
-    if (reference === NO_CONNECTION) {
-      reference = this.#expectations.meet(parsed, this.#flow, this.#nowTicks);
-    }
-    if (reference === NO_CONNECTION || (reference & 1) === 0) return PASS;
-    return this.#carry(packet, parsed, reference);
+    let found = this.#connections.find(this.#flow);
+    if (found === NO_CONNECTION) found = this.#expectations.meet(parsed, this.#flow, this.#nowTicks);
+    const reference = (found & 1) !== 0 ? found : NO_CONNECTION;
+    if (parsed.fragment !== WHOLE) this.fragments.decide(packet, parsed, reference, PASS, this.nowMs);
+    return reference === NO_CONNECTION ? PASS : this.#carry(packet, parsed, reference);
   }
 
   /** An ICMP error that speaks of a packet of a connection. @param quoted what was read of that packet */

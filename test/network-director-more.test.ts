@@ -9,9 +9,10 @@ import { forgetHeard } from '../src/dataplane/neighbour-search.js';
 import * as arp from '../src/dataplane/wire/arp.js';
 import * as ethernet from '../src/dataplane/wire/ethernet.js';
 import * as icmpv6 from '../src/dataplane/wire/icmpv6.js';
+import * as ipv4 from '../src/dataplane/wire/ipv4.js';
 import * as ipv6 from '../src/dataplane/wire/ipv6.js';
 import { collect, send } from './engine-world.js';
-import { build, parsedOf, sound, TCP, UDP } from './ipvs/packets.js';
+import { build, parsedOf, sound, TCP, UDP, type Wanted } from './ipvs/packets.js';
 import {
   address,
   FAMILIES,
@@ -221,3 +222,111 @@ test('what is no packet for a virtual address goes its way, and malformed ones a
   t.deepEqual(hosts[0].drops(), { 'ip-malformed': whole.length - 14 });
   t.is(world.allocated, 0);
 });
+
+test('fragments follow the first one of their packet, there and back, also when it comes last', (t) => {
+  for (const family of FAMILIES) {
+    const there = place();
+    const { workloads, hosts, world } = there;
+    serve(hosts, 0, family, [3], { protocol: UDP });
+    const payload = Uint8Array.from({ length: 2000 }, (_, i) => i);
+    let id = 0;
+    /** What workload `n` hears of the packet that workload `from` sends in three fragments, in this order. */
+    const pass = (from: number, to: number, towards: readonly number[], order: number[], wanted: Wanted) => {
+      const parts = fragments(build({ ...wanted, payload, fragment: 0 }), ++id);
+      for (const i of order) send(workloads[from - 1]!, frame(towards, from, parts[i]!));
+      world.step(4);
+      const got = workloads[to - 1]!.inbox.splice(0);
+      for (const bytes of got) t.deepEqual([...bytes.slice(0, 6)], mac(to));
+      const macs = new Set(got.map((bytes) => [...bytes.slice(6, 12)].join(':')));
+      t.is(macs.size, 1);
+      return { packet: joined(got.map((bytes) => bytes.slice(14))), from: [...macs][0] };
+    };
+    for (const order of [
+      [0, 1, 2],
+      [2, 1, 0],
+      [1, 0, 2],
+    ]) {
+      const client = { protocol: UDP, source: address(1, family), sourcePort: 40_000 };
+      const out = pass(1, 3, virtualBytes(VIRTUAL[family]), order, {
+        ...client,
+        destination: VIRTUAL[family],
+        destinationPort: 80,
+      });
+      const expected = build({
+        ...client,
+        destination: address(3, family),
+        destinationPort: 8080,
+        payload,
+        fragment: 0,
+      });
+      t.deepEqual(out, { packet: expected, from: mac(1).join(':') });
+      const server = { protocol: UDP, source: address(3, family), sourcePort: 8080 };
+      const back = pass(3, 1, mac(1), order, {
+        ...server,
+        destination: client.source,
+        destinationPort: 40_000,
+      });
+      const answer = { protocol: UDP, source: VIRTUAL[family], sourcePort: 80, destination: client.source };
+      t.deepEqual(back, {
+        packet: build({ ...answer, destinationPort: 40_000, payload, fragment: 0 }),
+        from: virtualBytes(VIRTUAL[family]).join(':'),
+      });
+      // What is of no service passes as it was.
+      const direct = { protocol: UDP, source: address(3, family), sourcePort: 9, destination: client.source };
+      const plain = pass(3, 1, mac(1), order, direct);
+      t.deepEqual(plain, { packet: build({ ...direct, payload, fragment: 0 }), from: mac(3).join(':') });
+    }
+    for (const host of hosts) t.deepEqual(host.drops(), {});
+    world.step(3000);
+    t.is(world.allocated, 0);
+  }
+});
+
+/** A packet in three fragments of 800 bytes and what is left. */
+function fragments(packet: Uint8Array, id: number): Uint8Array[] {
+  const v6 = packet[0]! >>> 4 === 6;
+  const header = v6 ? 40 : 20;
+  return [0, 800, 1600].map((from) => {
+    const data = packet.slice(header + from, header + Math.min(from + 800, packet.length - header));
+    const more = from < 1600 ? 1 : 0;
+    if (v6) {
+      const field = (from & 0xfff8) | more;
+      const extension = [17, 0, field >> 8, field & 255, 0, 0, 0, id];
+      const bytes = Uint8Array.from([...packet.slice(0, 40), ...extension, ...data]);
+      bytes[6] = 44;
+      ipv6.writePayloadLength(bytes, 0, bytes.length - 40);
+      return bytes;
+    }
+    const bytes = Uint8Array.from([...packet.slice(0, 20), ...data]);
+    ipv4.writeTotalLength(bytes, 0, bytes.length);
+    const field = (more << 13) | (from >> 3);
+    bytes[4] = 0;
+    bytes[5] = id;
+    bytes[6] = field >> 8;
+    bytes[7] = field & 255;
+    ipv4.writeChecksum(bytes, 0, 0);
+    ipv4.writeChecksum(bytes, 0, ipv4.headerChecksum(bytes, 0));
+    return bytes;
+  });
+}
+
+/** The packet that the fragments make, in whatever order they came. */
+function joined(parts: Uint8Array[]): Uint8Array {
+  const v6 = parts[0]![0]! >>> 4 === 6;
+  const field = v6 ? 42 : 6;
+  const placeOf = (part: Uint8Array) => ((part[field]! << 8) | part[field + 1]!) & (v6 ? 0xfff8 : 0x1fff);
+  const data = [...parts]
+    .sort((a, b) => placeOf(a) - placeOf(b))
+    .map((part) => [...part.slice(v6 ? 48 : 20)]);
+  const packet = Uint8Array.from([...parts[0]!.slice(0, v6 ? 40 : 20), ...data.flat()]);
+  if (v6) {
+    packet[6] = 17;
+    ipv6.writePayloadLength(packet, 0, packet.length - 40);
+    return packet;
+  }
+  ipv4.writeTotalLength(packet, 0, packet.length);
+  packet.set([0x12, 0x34, 0, 0], 4);
+  ipv4.writeChecksum(packet, 0, 0);
+  ipv4.writeChecksum(packet, 0, ipv4.headerChecksum(packet, 0));
+  return packet;
+}
