@@ -4,7 +4,7 @@
  */
 import { randomBytes, randomInt } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
-import { settle } from './config/settled.js';
+import { type Settled, settle } from './config/settled.js';
 import type { Config } from './config.js';
 import { Counters } from './core/counters.js';
 import { Vteps } from './core/vteps.js';
@@ -20,7 +20,7 @@ import { shown, withHealth } from './host/health/rows.js';
 import { NativeCarrier } from './host/native-carrier.js';
 import { type DeviceFor, PortableCarrier } from './host/portable-carrier.js';
 import * as reports from './host/reports.js';
-import { ServiceKeeper } from './host/service-keeper.js';
+import { refuse, ServiceKeeper } from './host/service-keeper.js';
 import { Serving } from './host/serving.js';
 import { endConnectionsOf, refuseTakenAddresses, VirtualAddresses } from './host/virtual-addresses.js';
 import { connectionRows, virtualServerRows } from './host/virtual-server.js';
@@ -152,7 +152,7 @@ class HostDataplane implements Dataplane {
     const first = this.#running === undefined;
     const running = (this.#running ??= await this.#birth(config));
     const { applier, shared, services } = running;
-    refuseTakenAddresses(settle(config, services.wanted));
+    refuseServices(settle(config, services.wanted));
     const before = indexesOf(applier);
     const unchanged =
       applier.config !== undefined && isDeepStrictEqual(applier.config, config) && applier.lost.size === 0;
@@ -384,6 +384,13 @@ class HostDataplane implements Dataplane {
       throw new ApplyError('nothing is configured yet, so nothing can be watched');
     return this.#running.watchers;
   }
+}
+
+/** What can't be served is refused before a network changes, or services would stay whose network has gone. */
+function refuseServices(wanted: Settled): void {
+  const names = new Set(wanted.networks.map(({ name }) => name));
+  for (const service of wanted.services) refuse(service, (name) => (names.has(name) ? 1 : undefined));
+  refuseTakenAddresses(wanted);
 }
 
 function indexesOf({ networks }: Applier): Set<number> {

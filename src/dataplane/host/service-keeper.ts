@@ -372,10 +372,12 @@ function defenceOf({ allow, sourceRate, synProxy }: Service): { defence?: Defenc
 const SERVICES = 65_536;
 
 /** What the director doesn't do is refused by name, never ignored. */
-function refuse(service: Service, indexOf: IndexOf): void {
+export function refuse(service: Service, indexOf: IndexOf): void {
   const { network } = service;
   if (network !== null && indexOf(network) === undefined) {
-    throw new ApplyError(`service ${service.listen}: there is no network ${network}`);
+    throw new ApplyError(
+      `service ${service.listen}: there is no network ${network}; remove the service with it`,
+    );
   }
   const faults: string[] = [];
   const no = (fault: boolean, name: string) => {
@@ -384,7 +386,7 @@ function refuse(service: Service, indexOf: IndexOf): void {
   no(service.listen.startsWith('mark'), 'a mark');
   no(service.onePacket, 'onePacket');
   no(service.resetOnExpiry && network !== null, 'resetOnExpiry in a network');
-  no(service.synProxy, 'synProxy');
+  no(service.synProxy, network === null ? 'synProxy' : 'synProxy in a network');
   // Checks go out on the host's own side.
   no(service.health !== null && service.network !== null, 'health in a network');
   no(
