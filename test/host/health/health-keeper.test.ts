@@ -245,6 +245,7 @@ test('a check that can not be had on this host is refused by name', (t) => {
   t.notThrows(() => keeper.allow(servicesOf({ ...six, health: { kind: 'tcp' } })));
   t.throws(() => keeper.allow(servicesOf({ ...six, health: icmp })), {
     instanceOf: ApplyError,
-    message: /2001:db8::80.*health\.kind icmp needs the package raw-socket: Cannot find module/,
+    message:
+      /2001:db8::80.*health\.kind icmp needs the package raw-socket and CAP_NET_RAW: Cannot find module/,
   });
 });

@@ -47,6 +47,8 @@ test('who is down leaves the service, or has weight 0', (t) => {
 test('a weight that a check has set takes the place of the configured one', (t) => {
   t.is(inForce(service({}, [5, 5]), '++', true, 7), '1×7 2×7');
   t.is(inForce(service({}, [5, 5]), '+-', true, 0), '1×0!');
+  // Who was drained by hand stays drained.
+  t.is(inForce(service({}, [5, 0]), '++', true, 7), '1×7 2×0');
 });
 
 test('the quorum is lost below it and has a hysteresis; the sorry server then serves alone', (t) => {

@@ -69,7 +69,8 @@ export class HealthKeeper {
       for (const family of new Set(destinations.map(({ address }) => parseSocket(address)?.family ?? 4))) {
         const fault = this.#pinger.fault(family);
         if (fault === undefined) continue;
-        throw new ApplyError(`service ${listen}: health.kind icmp needs the package raw-socket: ${fault}`);
+        const needs = 'health.kind icmp needs the package raw-socket and CAP_NET_RAW';
+        throw new ApplyError(`service ${listen}: ${needs}: ${fault}`);
       }
     }
   }

@@ -2,7 +2,7 @@
  * What is in force of a service, given the health of its destinations (keepalived's check_api.c and ipwrapper.c):
  *
  *     down                    leaves the service; with inhibitOnFailure its weight is 0
- *     weight from a script    takes the place of the configuration's
+ *     weight from a script    takes the place of the configuration's, but of 0: who is drained stays so
  *     quorum lost             with a sorry server, that one alone serves; without one, whoever is up goes on
  */
 import type { Destination, Service } from '../../config/service-types.js';
@@ -36,7 +36,7 @@ export function standing(
   let weight = 0;
   for (const destination of service.destinations) {
     const known = vitals(destination.address);
-    const own = known?.weight ?? destination.weight;
+    const own = destination.weight === 0 ? 0 : (known?.weight ?? destination.weight);
     if (known === undefined || known.up) {
       weight += own;
       destinations.push(own === destination.weight ? destination : { ...destination, weight: own });

@@ -102,7 +102,8 @@ export class IcmpEcho implements EchoTransport {
       this.#sockets[family] = this.#open(this.#raw, family);
     } catch (error) {
       this.#usable = false;
-      const [reason] = (error as Error).message.split('\n');
+      // Of a module that is missing, not where it was looked for; of one for another Node, all that there is to do.
+      const reason = (error as Error).message.split('\nRequire stack')[0]!.replace(/\s+/g, ' ');
       this.#fault = reason;
       this.#logger.warn({ reason }, this.#without);
     }
