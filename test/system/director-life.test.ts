@@ -1,6 +1,6 @@
 /**
  * How connections through a director live and end, with real sockets: an idle one that expires, one whose server is
- * taken out.
+ * taken out; and what goes without one.
  *
  *     client 10.0.0.2 ─── 10.0.0.1 director 10.1.0.1, 10.2.0.1 ─── 10.1.0.2, 10.2.0.2 servers
  */
@@ -11,7 +11,7 @@ import type { Written } from '../../src/dataplane/config/schema.js';
 import type { ConnectionRow } from '../../src/dataplane/report.js';
 import { labTest } from './world/needs.js';
 import { Plane } from './world/plane.js';
-import { awaitWord, spawnProgram } from './world/programs.js';
+import { awaitWord, program, spawnProgram } from './world/programs.js';
 import { until } from './world/until.js';
 
 type Services = NonNullable<Written['services']>;
@@ -142,5 +142,43 @@ for (const [how, change, virtualServer] of [
     t.is((await plane.stats()).drops['destination-gone'], 1);
     // Nothing is led here any more for the one that left.
     await until('its rules are gone', async () => !/10\.1\.0\.2/.test(await plane.host.ip('rule')));
+  });
+}
+
+labTest(
+  'each datagram of a one-packet service is scheduled for itself, and nothing is kept',
+  [],
+  async (t, lab) => {
+    const services = FAMILIES.map((family) => service('udp', family, [1, 2], { onePacket: true }));
+    const { client, servers, plane } = await place(lab, { services });
+    for (const [i, host] of servers.entries()) await serve(host, `s${i + 1}`);
+    for (const family of FAMILIES) {
+      const answers = listen(spawnProgram(client, 'hold', ['udp', VIRTUAL[family], '80']));
+      await until('one socket hears of both in turn', () => answers().includes('s1\ns2\ns1\ns2\n'));
+    }
+    t.deepEqual(await plane.ask<ConnectionRow[]>('ipvs/connections'), []);
+  },
+);
+
+for (const protocol of ['tcp', 'udp'] as const) {
+  labTest(`a table of 64 serves 300 clients at once, over ${protocol}`, [], async (t, lab) => {
+    const services = FAMILIES.map((family) => service(protocol, family, [1, 2]));
+    const { client, servers, plane } = await place(lab, { services, virtualServer: { connections: 64 } });
+    for (const [i, host] of servers.entries()) {
+      await awaitWord(spawnProgram(host, 'crowd', ['serve', `s${i + 1}`, '8080']), 'ready');
+    }
+    for (const family of FAMILIES) {
+      const { stdout } = await client.run(process.execPath, [
+        ...[program('crowd'), protocol, VIRTUAL[family], '80', '300'],
+      ]);
+      // Each of them was answered ten times by one server.
+      const [s1 = 0, s2 = 0] = ['s1', 's2'].map((name) => JSON.parse(stdout)[name]);
+      t.is(s1 + s2, 300, stdout);
+      t.true(s1 > 80 && s2 > 80, stdout);
+    }
+    const { counters, drops } = await plane.stats();
+    t.true(counters.bypassed > 2 * 236 * 10, `${counters.bypassed}`);
+    t.is(drops['connections-full'], 0);
+    t.is((await plane.ask<ConnectionRow[]>('ipvs/connections')).length, 64);
   });
 }

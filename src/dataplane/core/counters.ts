@@ -28,6 +28,7 @@ export const ENGINE_COUNTERS = [
   'bundledPackets', // packets in them
   'segmented', // super-packets split in user space
   'coalesced', // packets merged into super-packets
+  'bypassed', // packets that went to a destination without a connection, for there was no room for one
 ] as const;
 
 export type EngineCounter = (typeof ENGINE_COUNTERS)[number];

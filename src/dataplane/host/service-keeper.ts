@@ -274,6 +274,7 @@ export class ServiceKeeper {
         tableSize: service.maglevTableSize,
         expirationSeconds: 24 * 3600,
       },
+      onePacket: service.onePacket,
       resetOnExpiry: service.resetOnExpiry,
       rescheduleRemoved: service.rescheduleRemoved,
       timeouts: {
@@ -384,8 +385,12 @@ export function refuse(service: Service, indexOf: IndexOf): void {
     if (fault) faults.push(name);
   };
   no(service.listen.startsWith('mark'), 'a mark');
-  no(service.onePacket, 'onePacket');
+  no(service.onePacket && service.listen.startsWith('mark'), 'onePacket with a mark');
   no(service.resetOnExpiry && network !== null, 'resetOnExpiry in a network');
+  no(
+    service.resetOnExpiry && service.destinations.some(({ forward }) => forward !== 'nat'),
+    'resetOnExpiry with forward other than nat',
+  );
   no(service.synProxy, network === null ? 'synProxy' : 'synProxy in a network');
   // Checks go out on the host's own side.
   no(service.health !== null && service.network !== null, 'health in a network');

@@ -55,6 +55,8 @@ const HIGH_WATER = 2; // records ever used
 const FREE_HEAD = 3; // 1 + record, 0: none
 const FREE_TAIL = 4;
 const FREE_COUNT = 5;
+const SPARES_GIVEN = 6;
+const BYPASSED = 7; // tick when a packet went without a connection for want of room last, 0: never
 const VERSION = 16; // in a cache line of its own
 const HEADER_WORDS = 32;
 
@@ -62,6 +64,10 @@ const HEADER_WORDS = 32;
 const QUARANTINE = 1024;
 /** Index entries per connection: a load of two thirds when the table is full and every connection has both. */
 const ENTRIES_EACH = 3;
+/** Records behind the table, which no packet finds: an engine's each. */
+const SPARES = 64;
+
+const FIXED_WORDS = HEADER_WORDS + SPARES * WORDS;
 
 export const TICKS_PER_SECOND = 16;
 export const NO_CONNECTION = -1;
@@ -98,13 +104,13 @@ export class Connections {
 
   /** At most 124 bytes a connection; the pages are the system's until they are used. */
   static allocate(connections: number): SharedArrayBuffer {
-    return new SharedArrayBuffer(4 * (HEADER_WORDS + connections * (WORDS + 1 + 2 * ENTRIES_EACH)));
+    return new SharedArrayBuffer(4 * (FIXED_WORDS + connections * (WORDS + 1 + 2 * ENTRIES_EACH)));
   }
 
   constructor(memory: SharedArrayBuffer) {
     this.memory = memory;
     const each = 4 * (WORDS + 1 + 2 * ENTRIES_EACH);
-    const capacity = Math.floor((memory.byteLength - 4 * HEADER_WORDS) / each);
+    const capacity = Math.floor((memory.byteLength - 4 * FIXED_WORDS) / each);
     this.capacity = capacity;
     this.#entries = capacity * ENTRIES_EACH;
     this.#perHash = this.#entries / 2 ** 32;
@@ -115,7 +121,7 @@ export class Connections {
       return array;
     };
     this.#header = part(HEADER_WORDS);
-    this.records = part(capacity * WORDS);
+    this.records = part((capacity + SPARES) * WORDS);
     this.#index = part(this.#entries * 2);
     this.expires = part(capacity);
   }
@@ -223,8 +229,13 @@ export class Connections {
   take(tuple: Tuple, kindBits: number): number {
     const connection = this.#takeFree();
     if (connection < 0) return NO_CONNECTION;
+    this.describe(connection * WORDS, tuple, kindBits);
+    return connection;
+  }
+
+  /** The record says the tuple, and nothing else yet. */
+  describe(at: number, tuple: Tuple, kindBits: number): void {
     const { records } = this;
-    const at = connection * WORDS;
     records.fill(0, at, at + WORDS);
     records[at + CLIENT] = tuple.source0;
     records[at + CLIENT + 1] = tuple.source1;
@@ -238,7 +249,20 @@ export class Connections {
     records[at + NETWORK] = tuple.network;
     records[at + ENGINE_HASH] = tuple.engine;
     records[at + KIND] = protocolKind(tuple.protocol) | kindBits | (tuple.family === 6 ? KIND_IPV6 : 0);
-    return connection;
+  }
+
+  /** Number of a record behind the table, for the caller's use alone. */
+  spare(): number {
+    return this.capacity + (Atomics.add(this.#header, SPARES_GIVEN, 1) % SPARES);
+  }
+
+  /** Tick when a packet went without a connection last, for want of room; 0: never. */
+  get bypassed(): number {
+    return this.#header[BYPASSED]!;
+  }
+
+  noteBypass(tick: number): void {
+    this.#header[BYPASSED] = tick || 1;
   }
 
   /** Under the lock: from now on packets find it; replies too when FLAG_REPLIES is set. */

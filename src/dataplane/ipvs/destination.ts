@@ -41,6 +41,8 @@ const OVERLOADED = 3;
 const FAILURES = 4;
 /** smoothed time from SYN to SYN-ACK, microseconds; 0 while unknown */
 const LATENCY = 5;
+/** tick of the last packet that went there without a connection; 0: never */
+const BYPASSED = 6;
 const ROW = 8;
 
 /** Counts of every destination of every service: one row each, written by all engines with Atomics. */
@@ -106,6 +108,14 @@ export class DestinationCounts {
     const at = row * ROW + LATENCY;
     const before = this.cells[at]!;
     this.cells[at] = before === 0 ? Math.max(1, micros) : Math.max(1, before + ((micros - before) >> 3));
+  }
+
+  bypassed(row: number): number {
+    return this.cells[row * ROW + BYPASSED]!;
+  }
+
+  noteBypass(row: number, tick: number): void {
+    this.cells[row * ROW + BYPASSED] = tick || 1;
   }
 
   setOverloaded(row: number, overloaded: boolean): void {

@@ -47,6 +47,7 @@ import { Resets } from './resets.js';
 import { Scheduling } from './scheduling.js';
 import type { Services } from './service.js';
 import { DEFAULTS, type Settings } from './settings.js';
+import { Stateless } from './stateless.js';
 import type { Timeouts } from './states.js';
 import type { Traffic } from './traffic.js';
 import { BARRED, DROPPED, PASS, SEND, type Verdict } from './verdict.js';
@@ -83,6 +84,7 @@ export class Director {
   readonly resets: Resets;
   readonly #timeouts: Timeouts;
   readonly #pressure: Pressure;
+  readonly #stateless: Stateless;
   readonly #renewal: Renewal;
   readonly #dropEntry: DropEntry;
   readonly #path: Path;
@@ -105,13 +107,16 @@ export class Director {
     this.#timeouts = timeouts;
     this.#pressure = new Pressure(connections, DEFAULTS);
     const gate = new Gate(new SourceRates(defence.rates, ratesKey(defence)));
+    const { pool, counters } = path;
+    this.#stateless = new Stateless(services, connections, counts, counters);
     this.scheduling = new Scheduling(
-      path.pool,
+      pool,
       services,
       connections,
       counts,
       gate,
       this.#pressure,
+      this.#stateless,
       extras,
       traffic,
     );
@@ -192,14 +197,20 @@ export class Director {
     if (found === NO_CONNECTION) found = this.#expectations.meet(parsed, this.#flow, this.#nowTicks);
     const reference = (found & 1) !== 0 ? found : NO_CONNECTION;
     if (parsed.fragment !== WHOLE) this.fragments.decide(packet, parsed, reference, PASS, this.nowMs);
-    return reference === NO_CONNECTION ? PASS : this.#carry(packet, parsed, reference);
+    if (reference !== NO_CONNECTION) return this.#carry(packet, parsed, reference);
+    if (parsed.fragment !== WHOLE) return PASS;
+    const without = this.#stateless.from(this.#flow, this.#nowTicks);
+    return without === NO_CONNECTION ? PASS : this.#carry(packet, parsed, without);
   }
 
   /** An ICMP error that speaks of a packet of a connection. @param quoted what was read of that packet */
   translate(packet: number, outer: Parsed, quoted: Parsed, network = HOST_SIDE): Verdict {
     turn(quoted, this.#turned);
     readFlow(this.#flow, quoted.protocol, this.#turned, network);
-    const found = this.#connections.find(this.#flow);
+    let found = this.#connections.find(this.#flow);
+    if (found === NO_CONNECTION && outer.fragment === WHOLE) {
+      found = this.#stateless.from(this.#flow, this.#nowTicks);
+    }
     if (outer.fragment !== WHOLE && network === HOST_SIDE)
       this.fragments.decide(packet, outer, found, PASS, this.nowMs);
     if (found === NO_CONNECTION) {
@@ -277,6 +288,11 @@ export class Director {
     const connection = reference >> 1;
     const at = this.#connections.at(connection);
     const reply = (reference & 1) !== 0;
+    // Nothing of a packet without a connection is kept.
+    if (connection >= this.#connections.capacity) {
+      if (!reply) this.#count(packet, parsed, at, false);
+      return this.#send(packet, parsed, at, reply);
+    }
     this.#latency.note(at, parsed, reply, this.nowMs);
     this.progress.advance(at, parsed, reply);
     if ((records[at + STATE]! & FLAG_RESET_ON_EXPIRY) !== 0) this.resets.note(at, parsed, reply);

@@ -28,6 +28,8 @@ import {
   nextSctp,
   nextTcp,
   OUTPUT,
+  SCTP_STATE,
+  TCP_STATE,
   type Timeouts,
   UDP_STATE,
 } from './states.js';
@@ -100,6 +102,12 @@ export class Progress {
     this.#counts.addActive(row, active);
     this.#counts.addInactive(row, -active);
   }
+}
+
+/** Ticks that an open connection lasts after its last packet. */
+export function idleTicks(timeouts: Timeouts, protocol: number): number {
+  const open = protocol === tcp.PROTOCOL ? TCP_STATE.established : SCTP_STATE.established;
+  return ticksOf(timeouts, protocol, open);
 }
 
 /** Ticks that a connection lasts in the state. */

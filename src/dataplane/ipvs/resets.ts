@@ -76,9 +76,7 @@ export class Resets {
     const [client, server] = [records[at + CLIENT_ACK]!, records[at + DESTINATION_ACK]!];
     const ports = records[at + CLIENT_PORTS]!;
     this.#send(at, VIRTUAL, ports & 0xffff, CLIENT, ports >>> 16, client, server);
-    // What a destination expects isn't known where its answers don't come through here.
-    if (forwardOf(records, at) !== FORWARD.nat) return;
-    this.#send(at, CLIENT, ports >>> 16, DESTINATION, records[at + KIND]! >>> 16, server, client);
+    this.#tellServer(at, server, client);
   }
 
   /** The connection ends at the client's segment: that is refused, and the destination told in its name. */
@@ -90,11 +88,17 @@ export class Resets {
       const length = writeRefusal(pool, parsed, pool.offset[answer]! + ethernet.HEADER);
       this.#finish(answer, parsed.family, length);
     }
-    if (forwardOf(records, at) !== FORWARD.nat) return;
-    const ports = records[at + CLIENT_PORTS]!;
     const expected = records[at + DESTINATION_ACK]! || pool.view.getInt32(parsed.transport + 4);
     const acknowledged = pool.view.getInt32(parsed.transport + 8);
-    this.#send(at, CLIENT, ports >>> 16, DESTINATION, records[at + KIND]! >>> 16, expected, acknowledged);
+    this.#tellServer(at, expected, acknowledged);
+  }
+
+  /** In the client's name. Not where its answers don't come through here: what it expects isn't known then. */
+  #tellServer(at: number, sequence: number, acknowledgment: number): void {
+    const { records } = this.#connections;
+    if (forwardOf(records, at) !== FORWARD.nat) return;
+    const from = records[at + CLIENT_PORTS]! >>> 16;
+    this.#send(at, CLIENT, from, DESTINATION, records[at + KIND]! >>> 16, sequence, acknowledgment);
   }
 
   #send(

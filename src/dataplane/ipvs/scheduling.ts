@@ -1,8 +1,12 @@
-/** How a connection begins: whether the packet may begin one, and at which destination (ip_vs_schedule). */
+/**
+ * How a connection begins: whether the packet may begin one, and at which destination (ip_vs_schedule). Where none is
+ * kept, or there is no room for it, how the packet goes on without (stateless.ts).
+ */
 import { drop } from '../core/drops.js';
 import type { Pool } from '../core/pool.js';
 import * as sctp from '../wire/sctp.js';
 import * as tcp from '../wire/tcp.js';
+import * as udp from '../wire/udp.js';
 import {
   type Connections,
   DESTINATION,
@@ -23,11 +27,12 @@ import { type Gate, OPEN } from './defence/gate.js';
 import { type Destination, type DestinationCounts, FORWARD } from './destination.js';
 import type { Extras } from './extras.js';
 import type { PacketFlow } from './flow.js';
-import type { Parsed } from './packet.js';
+import { type Parsed, WHOLE } from './packet.js';
 import { Persistence } from './persistence.js';
 import type { Pressure } from './pressure.js';
 import { ticksOf } from './progress.js';
 import { FTP_PORT, type Service, type Services } from './service.js';
+import type { Stateless } from './stateless.js';
 import { chunkType } from './states.js';
 import type { Traffic } from './traffic.js';
 import { BARRED, NO_DESTINATION, PASS, TABLE_FULL, type Verdict } from './verdict.js';
@@ -48,6 +53,7 @@ export class Scheduling {
   readonly #persistence: Persistence;
   readonly #pressure: Pressure;
   readonly #traffic: Traffic;
+  readonly #stateless: Stateless;
 
   constructor(
     pool: Pool,
@@ -56,6 +62,7 @@ export class Scheduling {
     counts: DestinationCounts,
     gate: Gate,
     pressure: Pressure,
+    stateless: Stateless,
     extras: Extras,
     traffic: Traffic,
   ) {
@@ -67,12 +74,19 @@ export class Scheduling {
     this.#gate = gate;
     this.#pressure = pressure;
     this.#traffic = traffic;
+    this.#stateless = stateless;
   }
 
   /** A connection for the packet, as `Connections.find` gives it; NO_CONNECTION: `verdict` says why. */
   begin(parsed: Parsed, flow: PacketFlow, nowMs: number): number {
     const service = this.#services.find(parsed, flow.network);
-    if (service === undefined || !this.#mayBegin(parsed)) return this.#none(PASS);
+    const now = Math.floor((nowMs * TICKS_PER_SECOND) / 1000) | 0;
+    if (service === undefined) {
+      return parsed.fragment === WHOLE ? this.#or(this.#stateless.from(flow, now), PASS) : this.#none(PASS);
+    }
+    const flooded = this.#stateless.isBypassed(service, now);
+    if (!this.#mayBegin(parsed))
+      return flooded ? this.#without(service, parsed, flow, now) : this.#none(PASS);
     const persistent = service.spec.persistence !== undefined;
     const isData = service.spec.port === FTP_PORT && flow.targetPort !== FTP_PORT;
     if (isData && !persistent) return this.#none(PASS);
@@ -84,14 +98,58 @@ export class Scheduling {
       this.reason = drop['connections-scarce'];
       return this.#none(BARRED);
     }
-    const destination = persistent ? undefined : service.scheduler.pick(flow, nowMs);
+    const destination = persistent ? undefined : this.#pick(service, flow, nowMs, flooded);
     if (destination === undefined && !persistent) return this.#none(NO_DESTINATION);
-    const connection = this.#enter(service, destination, parsed, flow, nowMs);
+    const onePacket =
+      service.spec.onePacket === true && flow.protocol === udp.PROTOCOL && parsed.fragment === WHOLE;
+    const connection = onePacket
+      ? this.#once(service, destination, parsed, flow, nowMs)
+      : this.#enter(service, destination, parsed, flow, nowMs);
     if (connection !== NO_CONNECTION) return connection;
     const verdict = persistent ? this.#persistence.verdict : TABLE_FULL;
+    if (verdict === TABLE_FULL) return this.#without(service, parsed, flow, now);
     if (verdict === BARRED) this.reason = drop['no-call-id'];
     // It may be for somebody else at the address (ip_vs_leave).
     return this.#none(verdict === NO_DESTINATION && isData ? PASS : verdict);
+  }
+
+  /** While flows are under way without a connection, a new connection goes where its flow would have gone. */
+  #pick(service: Service, flow: PacketFlow, nowMs: number, flooded: boolean): Destination | undefined {
+    const hashed = flooded ? this.#stateless.hashed(service, flow) : undefined;
+    return hashed === undefined || hashed.overloaded ? service.scheduler.pick(flow, nowMs) : hashed;
+  }
+
+  /** The packet goes without a connection. Later fragments would not find the way, so a fragment doesn't. */
+  #without(service: Service, parsed: Parsed, flow: PacketFlow, now: number): number {
+    if (parsed.fragment !== WHOLE) return this.#none(TABLE_FULL);
+    return this.#or(this.#stateless.bypass(service, flow, now), TABLE_FULL);
+  }
+
+  #or(reference: number, verdict: Verdict): number {
+    return reference === NO_CONNECTION ? this.#none(verdict) : reference;
+  }
+
+  /** The datagram alone goes to the destination, undefined: to where its client's template says. */
+  #once(
+    service: Service,
+    picked: Destination | undefined,
+    parsed: Parsed,
+    flow: PacketFlow,
+    nowMs: number,
+  ): number {
+    const destination = picked ?? this.#persistent(service, parsed, flow, nowMs);
+    if (destination === undefined) return NO_CONNECTION;
+    this.#traffic.countConnection(destination.row);
+    return this.#stateless.to(service, destination, flow);
+  }
+
+  #persistent(service: Service, parsed: Parsed, flow: PacketFlow, nowMs: number): Destination | undefined {
+    return this.#connections.locked(() => {
+      const template = this.#persistence.templateOf(service, parsed, flow, nowMs);
+      if (template === NO_CONNECTION) return undefined;
+      this.#connections.touch(template, Math.floor((nowMs * TICKS_PER_SECOND) / 1000) | 0);
+      return this.#persistence.destinationOf(template);
+    });
   }
 
   #none(verdict: Verdict): typeof NO_CONNECTION {

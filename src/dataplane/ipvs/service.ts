@@ -47,6 +47,8 @@ export interface ServiceSpec extends Wish {
   persistence?: PersistenceSpec;
   /** packets with this mark are for it, whatever their address and port */
   mark?: number;
+  /** UDP: each datagram is scheduled for itself, and no connection is kept */
+  onePacket?: boolean;
   /** TCP: both ends of a connection that expires are told */
   resetOnExpiry?: boolean;
   /** connections of a removed destination end at their next packet: TCP is reset, UDP scheduled again */
@@ -78,6 +80,8 @@ export class Services {
   readonly #byMark = new Map<number, Service>();
   /** services of FTP that there are */
   #ftp = 0;
+  /** another after each change */
+  version = 0;
   /** Destination of each row. One that was removed stays until its row is given anew: connections refer to it. */
   readonly #byRow: (Destination | undefined)[] = [];
 
@@ -90,6 +94,7 @@ export class Services {
 
   /** Adds or changes a service; a scheduler that stays keeps its place among the destinations. */
   set(spec: ServiceSpec, nowMs: number): void {
+    this.version++;
     const before = this.#byIndex[spec.index];
     const destinations = spec.destinations.map((each) => this.#destination(each, nowMs));
     const kept = new Set(destinations);
@@ -116,9 +121,14 @@ export class Services {
   remove(index: number): void {
     const service = this.#byIndex[index];
     if (service === undefined) return;
+    this.version++;
     for (const destination of service.destinations) destination.removed = true;
     this.#leave(service);
     this.#byIndex[index] = undefined;
+  }
+
+  all(): Service[] {
+    return this.#byIndex.filter((service) => service !== undefined);
   }
 
   at(index: number): Service | undefined {

@@ -36,7 +36,10 @@ export function inTableOrder(destinations: readonly Destination[]): Destination[
  * least 1, unless it never had a weight. IPVS leaves destinations without a slot when the turns of one round are more than
  * the table holds; here they are cut further until they aren't.
  */
-export function turnsOf(destinations: readonly Destination[], tableSize: number): number[] {
+export function turnsOf(
+  destinations: readonly Pick<Destination, 'lastWeight' | 'share'>[],
+  tableSize: number,
+): number[] {
   const divisor = gcdOf(destinations.map(({ lastWeight }) => ({ weight: lastWeight })));
   if (divisor === 0) return destinations.map(() => 0);
   const shares = destinations.map(({ lastWeight, share }) => (lastWeight / divisor) * share);
