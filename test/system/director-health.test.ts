@@ -12,7 +12,7 @@ import type { Written } from '../../src/dataplane/config/schema.js';
 import type { ServiceRow, VirtualServerReport } from '../../src/dataplane/report.js';
 import { labTest } from './world/needs.js';
 import { Plane, scratch } from './world/plane.js';
-import { stopProgram } from './world/programs.js';
+import { awaitWord, spawnProgram, stopProgram } from './world/programs.js';
 import { until } from './world/until.js';
 
 type WrittenService = NonNullable<Written['services']>[number];
@@ -272,5 +272,44 @@ labTest(
       return destinations.map(({ weight }) => weight).join(' ') === '1 5 1';
     });
     t.regex((await plane.command('ipvsadm', '-Ln')).stdout, /-> 10\.2\.0\.2:8080 {16}Masq {4}5 /);
+  },
+);
+
+labTest(
+  'checks over IPv6 and by UDP are answered, although what destinations send goes to the director',
+  ['nginx', 'curl'],
+  async (t, lab) => {
+    const six = `tcp://[${VIRTUAL6}]:80`;
+    const udp = (listen: string, of: (site: number) => string): WrittenService => ({
+      ...{ listen, scheduler: 'rr', destinations: SERVERS.map((site) => ({ address: of(site) })) },
+      health: { kind: 'udp', payload: '00', requireReply: true, intervalMs: INTERVAL_MS, fall: 2, rise: 2 },
+    });
+    const udp4 = udp(`udp://${VIRTUAL}:90`, (site) => `10.${site}.0.2:9000`);
+    const udp6 = udp(`udp://[${VIRTUAL6}]:90`, (site) => `[fd0${site}::2]:9000`);
+    const web = service({
+      listen: six,
+      destinations: SERVERS.map((site) => ({ address: `[fd0${site}::2]:8080` })),
+    });
+    const { hosts, programs, plane } = await place(lab, [web]);
+    const talkers = new Map<number, ChildProcess>();
+    const talk = async (site: number) => {
+      const child = spawnProgram(hosts.get(site)!, 'who', ['serve', `s${site}`, '9000']);
+      await awaitWord(child, 'ready');
+      talkers.set(site, child);
+    };
+    for (const site of SERVERS) await talk(site);
+    t.true(await plane.reload({ networks: [], services: [web, udp4, udp6] }));
+    const listens = [six, udp4.listen, udp6.listen];
+    const states = async () => (await Promise.all(listens.map((listen) => up(plane, listen)))).join('; ');
+    await kill(programs, 2);
+    await stopProgram(talkers.get(2)!);
+    await until('they are down', async () => (await states()) === '1 3; 1 3; 1 3');
+    programs.set(2, await nginx(hosts.get(2)!, 's2'));
+    await talk(2);
+    await until('they are up again', async () => (await states()) === '1 2 3; 1 2 3; 1 2 3');
+    t.deepEqual(
+      (await rows(plane, udp6.listen)).destinations.map(({ health }) => health!.error),
+      [null, null, null],
+    );
   },
 );
