@@ -148,3 +148,40 @@ test('the time from SYN to SYN-ACK is measured, and averaged; where a SYN came t
   back(SYN | ACK, { destinationPort: 4 });
   t.is(counts.latencyMicros(0), 537);
 });
+
+test('p2c sends less to a destination that takes longer to answer', (t) => {
+  const [slow, fast] = ['10.1.2.1', '10.1.2.2'] as const;
+  const { services, direct, director, counts } = ingressWorld(1024);
+  services.set({ ...serviceOf(TCP, VIRTUAL, 80, [slow, fast], 8080), scheduler: 'p2c' }, 0);
+  const all = { [slow]: 0, [fast]: 0 };
+  const connections = 400;
+  for (let i = 0; i < connections; i++) {
+    const port = 10_000 + i;
+    director.nowMs = 1000 * (i + 1);
+    const ends = {
+      protocol: TCP,
+      source: CLIENT,
+      sourcePort: port,
+      destination: VIRTUAL,
+      destinationPort: 80,
+    };
+    const [sent] = direct(build({ ...ends, flags: SYN })) as [Uint8Array];
+    const server = sent[19] === 1 ? slow : fast;
+    all[server]++;
+    director.nowMs += server === slow ? 20 : 1;
+    const back = {
+      protocol: TCP,
+      source: server,
+      sourcePort: 8080,
+      destination: CLIENT,
+      destinationPort: port,
+    };
+    direct(build({ ...back, flags: SYN | ACK }));
+    // It ends at once, so that nothing but the latency tells the two apart.
+    direct(build({ ...ends, flags: RST }));
+  }
+  t.is(counts.latencyMicros(0), 20_000);
+  t.is(counts.latencyMicros(1), 1000);
+  // Only where both draws are the slow one: a quarter.
+  t.true(all[slow] > connections * 0.15 && all[slow] < connections * 0.35, JSON.stringify(all));
+});
