@@ -192,7 +192,7 @@ labTest(
       }
     }
     // Datagrams of several fragments, there and back.
-    spawnProgram(w3.host, 'datagrams', ['serve', '9000']);
+    await awaitWord(spawnProgram(w3.host, 'datagrams', ['serve', '9000']), 'ready');
     for (const client of [w2, w4]) {
       for (const family of FAMILIES) {
         const words = [program('datagrams'), 'exchange', VIRTUAL[family], '9000', '7000', '50'];
