@@ -1,5 +1,6 @@
 /** Valid frames of every kind that the data plane looks into; mutations begin with these. */
 import { ACK, build, CWR, DF, type Frame, frame, headerBytes, PSH, SYN } from '../io/frames.js';
+import { build as packet, SCTP, TCP, UDP, type Wanted } from '../ipvs/packets.js';
 import {
   ADVERTISEMENT,
   ARP_REPLY,
@@ -105,7 +106,54 @@ const SUPERS: readonly Seed[] = [
   superPacket('an unfinished checksum', of({ l4: 'udp', payload: zeros(100) }), 0, 0),
 ];
 
+/** For the address of a service inside the network, 10.0.0.100 and fd00::100, and of its destinations to its client. */
+const SERVED: readonly (readonly [string, Wanted])[] = (['10.0.0.', 'fd00::'] as const).flatMap((net) => {
+  const there = { source: `${net}2`, destination: `${net}100`, destinationPort: 80 };
+  const back = { source: `${net}3`, destination: `${net}2`, sourcePort: 8080, destinationPort: 40_000 };
+  const icmp = net === 'fd00::' ? 58 : 1;
+  const echo = Uint8Array.from([icmp === 1 ? 8 : 128, 0, 0, 0, 1, 2, 3, 4, ...zeros(40)]);
+  const quoted = packet({
+    ...back,
+    source: there.source,
+    destination: back.source,
+    protocol: UDP,
+    sourcePort: 40_000,
+  });
+  const error = Uint8Array.from([icmp === 1 ? 3 : 1, icmp === 1 ? 3 : 4, 0, 0, 0, 0, 0, 0, ...quoted]);
+  return [
+    ['SYN to a service', { ...there, protocol: TCP, flags: SYN }],
+    ['data to a service', { ...there, protocol: TCP, payload: Uint8Array.from(zeros(100)) }],
+    ['SYN to no service', { ...there, protocol: TCP, flags: SYN, destinationPort: 81 }],
+    ['datagram to a service', { ...there, protocol: UDP, payload: Uint8Array.from(zeros(30)) }],
+    ['ping of a service', { ...there, protocol: icmp, payload: echo }],
+    [
+      'fragment to a service',
+      { ...there, protocol: UDP, fragment: 0x2000, payload: Uint8Array.from(zeros(64)) },
+    ],
+    [
+      'later fragment to a service',
+      { ...there, protocol: UDP, fragment: 9, payload: Uint8Array.from(zeros(64)) },
+    ],
+    ['SCTP to a service', { ...there, protocol: SCTP, payload: Uint8Array.of(1, 0, 0, 20, ...zeros(16)) }],
+    ['SYN and ACK of a destination', { ...back, protocol: TCP, flags: SYN | ACK }],
+    ['datagram of a destination', { ...back, protocol: UDP, payload: Uint8Array.from(zeros(30)) }],
+    ['error of a destination', { ...back, protocol: icmp, payload: error }],
+    ['answer of a client to itself', { ...there, protocol: TCP, sourcePort: 8080, destinationPort: 40_000 }],
+  ] as const;
+});
+
+/** To the service's MAC (virtual-mac.ts); from a destination to its client. */
+function served(wanted: Wanted): Uint8Array {
+  const six = wanted.source!.includes(':');
+  const toService = wanted.destination!.endsWith('100');
+  const macs = toService
+    ? [six ? 0x0e : 0x0a, 0x56, 10, 0, 0, 100, ...MACS.slice(6)]
+    : [...MACS.slice(6), ...MACS.slice(0, 6)];
+  return Uint8Array.from([...macs, ...(six ? [0x86, 0xdd] : [8, 0]), ...packet(wanted)]);
+}
+
 export const SEEDS: readonly Seed[] = [
+  ...SERVED.map(([name, wanted]) => ({ name, bytes: served(wanted), virtio: PLAIN })),
   ...FRAMES.map(([name, bytes]) => ({ name, bytes, virtio: PLAIN })),
   ...SUPERS,
 ];

@@ -31,14 +31,22 @@ import { markUnfinished } from '../../src/dataplane/io/offload/unfinished.js';
 import * as virtio from '../../src/dataplane/io/offload/virtio.js';
 import * as outer from '../../src/dataplane/io/outer.js';
 import { writeSender } from '../../src/dataplane/io/sockaddr.js';
+import { Connections } from '../../src/dataplane/ipvs/connections.js';
+import { DestinationCounts } from '../../src/dataplane/ipvs/destination.js';
+import { Extras } from '../../src/dataplane/ipvs/extras.js';
+import { Traffic } from '../../src/dataplane/ipvs/traffic.js';
 import { Fdb, localTarget, remoteTarget } from '../../src/dataplane/overlay/fdb.js';
 import { Neighbours } from '../../src/dataplane/overlay/neighbour.js';
+import { virtualMac } from '../../src/dataplane/virtual-mac.js';
+import { mapped, type Words } from '../../src/dataplane/wire/ipv6.js';
+import { testDefence } from '../ipvs/defence-memory.js';
 import { MOST_BYTES } from './mutate.js';
 import type { Virtio } from './seeds.js';
 
 const SLOTS = 32;
 const PACKETS = 4096;
 const GUARDED = 512;
+const PATIENCE_MS = 5_000;
 const LOG_BYTES = 1 << 22;
 const HIGH = 0x0242;
 const [WORKLOAD, PEER] = [0x0a000002, 0x0a000003];
@@ -94,7 +102,7 @@ export class Target {
       else pool.free(packet);
     }
     this.#fdb = new Fdb(Fdb.allocate(16));
-    const neighbours = new Neighbours(Neighbours.allocate(16));
+    const neighbours = new Neighbours(Neighbours.allocate(64));
     const vteps = new Vteps(Vteps.allocate(8));
     this.#vteps = vteps;
     vteps.setDefaults(4789, 1500);
@@ -129,9 +137,18 @@ export class Target {
       fdb: this.#fdb,
       neighbours,
       vteps,
+      virtualServer: {
+        connections: Connections.allocate(512),
+        destinations: DestinationCounts.allocate(64),
+        extras: Extras.allocate(16),
+        defence: testDefence(512),
+        traffic: [Traffic.allocate(64)],
+        seed: 1,
+      },
       clock: () => this.now,
     });
     this.engine = engine;
+    this.#serve(neighbours);
     const common = { mtu: 1450, mssClamp: true };
     engine.networks.set({
       ...common,
@@ -165,6 +182,57 @@ export class Target {
     engine.setUnderlay(this.#underlay);
   }
 
+  /** Services of network 1, each at a workload here, one there, one that nobody knows, and the client itself. */
+  #serve(neighbours: Neighbours): void {
+    const { services, inNetworks } = this.engine.virtualServer!;
+    let index = 0;
+    for (const family of [4, 6] as const) {
+      const words = (n: number): Words =>
+        family === 4 ? [0x0a000000 | n, 0, 0, 0] : [0xfd000000 | 0, 0, 0, n];
+      const address = words(family === 4 ? 100 : 0x100);
+      const { high, low } = virtualMac(family, address);
+      neighbours.set(1, family === 4 ? mapped(address[0]) : address, high, low);
+      for (const protocol of [6, 17, 132]) {
+        const row = 8 * index;
+        services.set(
+          {
+            ...{
+              index,
+              network: 1,
+              family,
+              protocol,
+              address,
+              port: 80,
+              scheduler: 'rr',
+              slowStartSeconds: 0,
+            },
+            ...{ preferNear: false, timeouts: { tcp: 0, tcpFin: 0, udp: 0 } },
+            flags: { fallback: false, port: false, tableSize: 251, expirationSeconds: 60 },
+            destinations: [2, 3, 9].map((n, i) => ({
+              ...{
+                row: row + i,
+                family,
+                address: words(n),
+                port: 8080,
+                weight: 1,
+                forward: 'nat',
+                near: false,
+              },
+              ...{
+                tunnel: { type: 'ipip', port: 0, checksum: 'none' },
+                upperThreshold: 0,
+                lowerThreshold: 0,
+              },
+            })),
+          },
+          0,
+        );
+        index++;
+      }
+    }
+    inNetworks.direct([1]);
+  }
+
   /** All memory filled anew, and every guard looked at. */
   refill(): string {
     const fault = this.#guardsTouched(SLOT_BYTES);
@@ -188,6 +256,9 @@ export class Target {
     this.engine.beginTurn();
     for (let port = 0; port < PORTS; port++) this.engine.fromPort(port);
     this.engine.fromUnderlay((into) => this.#underlay.receive(into));
+    // What waits for a MAC, or for the first fragment, does so in vain.
+    this.now += PATIENCE_MS;
+    this.engine.beginTurn();
     const lost = this.#dropped() - before;
     this.note(-1, lost);
     if (this.pool.allocated !== this.#guards.length)
