@@ -40,6 +40,7 @@ const TEST = [
   ['dig', 'bind9-dnsutils'],
   ['sipp', 'sip-tester'],
   ['vsftpd', 'vsftpd'],
+  ['nft', 'nftables'],
 ];
 /** For node-gyp, which compiles the optional raw-socket while npm installs it. */
 const GYP = [

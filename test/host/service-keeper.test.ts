@@ -99,10 +99,11 @@ test('other timeouts reach every service, and an engine that takes another’s p
 
 test('what can not be had is refused by name, and nothing has changed', (t) => {
   const { keeper } = world();
-  const config = { networks: [], services: [{ listen: WEB, synProxy: true, destinations: [] }] };
+  const destinations = [{ address: '10.0.0.1:80', forward: 'route' }];
+  const config = { networks: [], services: [{ listen: WEB, synProxy: true, destinations }] };
   t.throws(() => keeper.change(settle(parseConfig(config, 'the test'), null)), {
     instanceOf: ApplyError,
-    message: /203\.0\.113\.80:80: not supported yet: synProxy/,
+    message: /203\.0\.113\.80:80: not supported yet: synProxy with forward other than nat/,
   });
   t.deepEqual(keeper.wanted.services, []);
 });

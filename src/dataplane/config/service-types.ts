@@ -49,9 +49,9 @@ export interface Service {
   readonly resetOnExpiry: boolean;
   /** flows of a destination that was removed: at their next packet TCP is reset, UDP scheduled again */
   readonly rescheduleRemoved: boolean;
-  /** answers SYNs with cookies and lets only clients through that echo them */
+  /** answers SYNs with cookies and lets only clients through that echo them; needs destinations with forward: nat */
   readonly synProxy: boolean;
-  /** new connections a second and at once from one source; null: no limit */
+  /** new connections a second and at once from one source, an address or an IPv6 /64; null: no limit */
   readonly sourceRate: { readonly perSecond: number; readonly burst: number } | null;
   /** prefixes from which connections are taken; empty: from everywhere */
   readonly allow: readonly string[];

@@ -29,6 +29,8 @@ export const ENGINE_COUNTERS = [
   'segmented', // super-packets split in user space
   'coalesced', // packets merged into super-packets
   'bypassed', // packets that went to a destination without a connection, for there was no room for one
+  'cookiesSent', // SYNs that the SYN proxy answered
+  'cookiesAccepted', // connections that it opened to servers
 ] as const;
 
 export type EngineCounter = (typeof ENGINE_COUNTERS)[number];

@@ -391,7 +391,11 @@ export function refuse(service: Service, indexOf: IndexOf): void {
     service.resetOnExpiry && service.destinations.some(({ forward }) => forward !== 'nat'),
     'resetOnExpiry with forward other than nat',
   );
-  no(service.synProxy, network === null ? 'synProxy' : 'synProxy in a network');
+  no(service.synProxy && network !== null, 'synProxy in a network');
+  no(
+    service.synProxy && service.destinations.some(({ forward }) => forward !== 'nat'),
+    'synProxy with forward other than nat, which leaves no way back through here',
+  );
   // Checks go out on the host's own side.
   no(service.health !== null && service.network !== null, 'health in a network');
   no(

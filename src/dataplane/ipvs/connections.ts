@@ -47,6 +47,8 @@ export const FLAG_SYNCED = 1 << 11; // came from another director
 export const FLAG_ONE_PACKET = 1 << 12;
 export const FLAG_RESET_DUE = 1 << 13; // at the next packet it is answered with a reset
 export const FLAG_RESET_ON_EXPIRY = 1 << 14; // both ends are told when it expires (resets.ts)
+export const FLAG_PROXIED = 1 << 15; // the SYN proxy made both handshakes (defence/)
+export const FLAG_OPENING = 1 << 16; // and waits for the server's answer
 
 /** Header words of the shared memory. */
 const LOCK = 0;

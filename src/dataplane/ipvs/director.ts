@@ -18,6 +18,8 @@ import * as tcp from '../wire/tcp.js';
 import * as udp from '../wire/udp.js';
 import {
   type Connections,
+  FLAG_OPENING,
+  FLAG_PROXIED,
   FLAG_RESET_ON_EXPIRY,
   NO_CONNECTION,
   PACKETS,
@@ -26,8 +28,8 @@ import {
   TICKS_PER_SECOND,
 } from './connections.js';
 import { Gate } from './defence/gate.js';
-import { type DefenceMemory, ratesKey } from './defence/memory.js';
-import { SourceRates } from './defence/source-rates.js';
+import type { DefenceMemory } from './defence/memory.js';
+import { SynProxy } from './defence/syn-proxy.js';
 import type { DestinationCounts } from './destination.js';
 import { DropEntry } from './drop-entry.js';
 import { Ending } from './ending.js';
@@ -50,7 +52,7 @@ import { DEFAULTS, type Settings } from './settings.js';
 import { Stateless } from './stateless.js';
 import type { Timeouts } from './states.js';
 import type { Traffic } from './traffic.js';
-import { BARRED, DROPPED, PASS, SEND, type Verdict } from './verdict.js';
+import { BARRED, DROPPED, PASS, PROXY, SEND, type Verdict } from './verdict.js';
 import { Ways } from './ways.js';
 
 export interface DirectorParts {
@@ -95,6 +97,7 @@ export class Director {
   readonly #faults: Faults;
   readonly #latency: Latency;
   readonly #traffic: Traffic;
+  readonly #synProxy: SynProxy;
   readonly #flow = noFlow();
   readonly #turned = noEnds();
 
@@ -106,7 +109,7 @@ export class Director {
     this.#traffic = traffic;
     this.#timeouts = timeouts;
     this.#pressure = new Pressure(connections, DEFAULTS);
-    const gate = new Gate(new SourceRates(defence.rates, ratesKey(defence)));
+    const gate = new Gate(defence);
     const { pool, counters } = path;
     this.#stateless = new Stateless(services, connections, counts, counters);
     this.scheduling = new Scheduling(
@@ -131,6 +134,11 @@ export class Director {
     this.#expectations = new Expectations({ ...parts, ending: this.#ending });
     this.#ftp = new FtpHelper(path, connections, extras, services, this.#expectations);
     this.#dropEntry = new DropEntry(connections, this.#ending, new Random(seed));
+    const { scheduling, progress } = this;
+    const made = this.resets.answers;
+    this.#synProxy = new SynProxy({
+      ...{ path, connections, services, scheduling, progress, gate, memory: defence, made },
+    });
   }
 
   /** What control wants of the whole virtual server. Services take the timeouts when they are set next. */
@@ -164,7 +172,7 @@ export class Director {
     if (parsed.fragment !== WHOLE) {
       this.fragments.decide(packet, parsed, reference, this.scheduling.verdict, this.nowMs);
     }
-    if (reference === NO_CONNECTION) return this.#stranger(packet);
+    if (reference === NO_CONNECTION) return this.#stranger(packet, parsed);
     return this.#carry(packet, parsed, reference);
   }
 
@@ -221,6 +229,9 @@ export class Director {
     const at = this.#connections.at(found >> 1);
     const toClient = (found & 1) !== 0;
     if (toClient) this.#faults.refused(at, outer);
+    else if ((this.#connections.records[at + STATE]! & FLAG_PROXIED) !== 0) {
+      this.#synProxy.shift.carryQuoted(packet, outer, quoted, found >> 1);
+    }
     this.#count(packet, outer, at, toClient);
     return this.forwarding.sendError(packet, outer, quoted, at, toClient);
   }
@@ -237,7 +248,7 @@ export class Director {
    */
   expire(): number {
     const now = this.#nowTicks;
-    let ended = this.#ending.expire(now);
+    let ended = this.#ending.expire(now, this.#synProxy.opening);
     if (!this.hasMore && this.#pressure.dropsEntries) ended += this.#dropEntry.sweep(now);
     return ended;
   }
@@ -265,8 +276,9 @@ export class Director {
   }
 
   /** A packet that belongs to no connection, and has begun none. */
-  #stranger(packet: number): Verdict {
-    const { verdict, reason } = this.scheduling;
+  #stranger(packet: number, parsed: Parsed): Verdict {
+    const { verdict, reason, service } = this.scheduling;
+    if (verdict === PROXY) return this.#synProxy.receive(packet, parsed, this.#flow, service!, this.nowMs);
     if (verdict !== BARRED) return verdict;
     this.#path.drop(packet, reason);
     return DROPPED;
@@ -294,15 +306,24 @@ export class Director {
       return this.#send(packet, parsed, at, reply);
     }
     this.#latency.note(at, parsed, reply, this.nowMs);
+    const state = records[at + STATE]!;
+    if ((state & FLAG_OPENING) !== 0) {
+      const verdict = this.#synProxy.opening.carry(packet, parsed, connection, reply, this.#nowTicks);
+      if (verdict !== PASS) return verdict;
+    }
     this.progress.advance(at, parsed, reply);
     if ((records[at + STATE]! & FLAG_RESET_ON_EXPIRY) !== 0) this.resets.note(at, parsed, reply);
     this.#connections.touch(connection, this.#nowTicks);
     if (!reply) records[at + PACKETS]!++;
     if (!reply) this.#count(packet, parsed, at, false);
+    // What was noted of it is in the numbers of who sent it; the helper's are the server's.
+    const proxied = (state & (FLAG_PROXIED | FLAG_OPENING)) === FLAG_PROXIED;
+    if (proxied && !reply) this.#synProxy.shift.carry(packet, parsed, connection, false);
     if (parsed.protocol === tcp.PROTOCOL && parsed.fragment === WHOLE && this.#ftp.concerns(at)) {
       if (!reply) this.#ftp.request(packet, parsed, connection, this.#nowTicks);
       else if (!this.#ftp.reply(packet, parsed, connection, this.#nowTicks)) return DROPPED;
     }
+    if (proxied && reply) this.#synProxy.shift.carry(packet, parsed, connection, true);
     return this.#send(packet, parsed, at, reply);
   }
 

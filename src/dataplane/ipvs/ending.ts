@@ -10,6 +10,7 @@ import {
   TEMPLATE,
   TIMEOUT,
 } from './connections.js';
+import type { Opening } from './defence/opening.js';
 import type { DestinationCounts } from './destination.js';
 import type { Extras } from './extras.js';
 import { Faults } from './faults.js';
@@ -46,8 +47,9 @@ export class Ending {
   /**
    * Ends the connections that have run out; the engine calls it once a second, on one engine. Returns how many. It stops
    * where there is no more room for answers, and goes on there the next time: true `hasMore`.
+   * @param opening whose connections may go on
    */
-  expire(now: number): number {
+  expire(now: number, opening: Opening): number {
     const connections = this.#connections;
     let ended = 0;
     let at = connections.nextExpired(this.#from, now);
@@ -55,7 +57,7 @@ export class Ending {
       connections.locked(() => {
         // A packet may have come in between.
         if (connections.nextExpired(at, now) !== at) return;
-        if (held(connections, at, now)) return;
+        if (held(connections, at, now) || opening.again(at, now)) return;
         this.#faults.expired(connections.at(at));
         this.#resets?.expired(connections.at(at));
         this.end(at);

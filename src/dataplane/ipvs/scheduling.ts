@@ -35,7 +35,13 @@ import { FTP_PORT, type Service, type Services } from './service.js';
 import type { Stateless } from './stateless.js';
 import { chunkType } from './states.js';
 import type { Traffic } from './traffic.js';
-import { BARRED, NO_DESTINATION, PASS, TABLE_FULL, type Verdict } from './verdict.js';
+import { BARRED, NO_DESTINATION, PASS, PROXY, TABLE_FULL, type Verdict } from './verdict.js';
+
+/** What else is done to a connection before anybody finds it. */
+export interface Preparation {
+  /** under the lock */
+  prepare(connection: number): void;
+}
 
 export class Scheduling {
   /** TCP connections may begin with any packet (net.ipv4.vs.sloppy_tcp) */
@@ -44,6 +50,8 @@ export class Scheduling {
   verdict: Verdict = PASS;
   /** BARRED: the reason to drop it */
   reason = 0;
+  /** PROXY: the service that it is for */
+  service: Service | undefined;
 
   readonly #pool: Pool;
   readonly #services: Services;
@@ -84,33 +92,60 @@ export class Scheduling {
     if (service === undefined) {
       return parsed.fragment === WHOLE ? this.#or(this.#stateless.from(flow, now), PASS) : this.#none(PASS);
     }
-    const flooded = this.#stateless.isBypassed(service, now);
-    if (!this.#mayBegin(parsed))
+    const proxied = service.spec.defence?.synProxy === true && parsed.protocol === tcp.PROTOCOL;
+    const flooded = !proxied && this.#stateless.isBypassed(service, now);
+    if (!proxied && !this.#mayBegin(parsed)) {
       return flooded ? this.#without(service, parsed, flow, now) : this.#none(PASS);
-    const persistent = service.spec.persistence !== undefined;
-    const isData = service.spec.port === FTP_PORT && flow.targetPort !== FTP_PORT;
-    if (isData && !persistent) return this.#none(PASS);
+    }
+    if (isFtpData(service, flow) && service.spec.persistence === undefined) return this.#none(PASS);
     if (service.spec.defence !== undefined) {
-      this.reason = this.#gate.bars(service, flow, nowMs);
+      // The SYN proxy counts the sources that it has proof of.
+      this.reason = proxied ? this.#gate.barsSource(service, flow) : this.#gate.bars(service, flow, nowMs);
       if (this.reason !== OPEN) return this.#none(BARRED);
     }
+    this.service = service;
+    return proxied ? this.#none(PROXY) : this.#schedule(service, parsed, flow, nowMs, flooded, undefined);
+  }
+
+  /** The same for a packet that may begin one, which can't go without. */
+  schedule(
+    service: Service,
+    parsed: Parsed,
+    flow: PacketFlow,
+    nowMs: number,
+    preparation: Preparation,
+  ): number {
+    return this.#schedule(service, parsed, flow, nowMs, false, preparation);
+  }
+
+  #schedule(
+    service: Service,
+    parsed: Parsed,
+    flow: PacketFlow,
+    nowMs: number,
+    flooded: boolean,
+    preparation: Preparation | undefined,
+  ): number {
     if (this.#pressure.dropsPacket()) {
       this.reason = drop['connections-scarce'];
       return this.#none(BARRED);
     }
+    const persistent = service.spec.persistence !== undefined;
     const destination = persistent ? undefined : this.#pick(service, flow, nowMs, flooded);
     if (destination === undefined && !persistent) return this.#none(NO_DESTINATION);
     const onePacket =
       service.spec.onePacket === true && flow.protocol === udp.PROTOCOL && parsed.fragment === WHOLE;
     const connection = onePacket
       ? this.#once(service, destination, parsed, flow, nowMs)
-      : this.#enter(service, destination, parsed, flow, nowMs);
+      : this.#enter(service, destination, parsed, flow, nowMs, preparation);
     if (connection !== NO_CONNECTION) return connection;
     const verdict = persistent ? this.#persistence.verdict : TABLE_FULL;
-    if (verdict === TABLE_FULL) return this.#without(service, parsed, flow, now);
+    if (verdict === TABLE_FULL && preparation === undefined) {
+      return this.#without(service, parsed, flow, Math.floor((nowMs * TICKS_PER_SECOND) / 1000) | 0);
+    }
     if (verdict === BARRED) this.reason = drop['no-call-id'];
     // It may be for somebody else at the address (ip_vs_leave).
-    return this.#none(verdict === NO_DESTINATION && isData ? PASS : verdict);
+    return this.#none(verdict === NO_DESTINATION && isFtpData(service, flow) ? PASS : verdict);
   }
 
   /** While flows are under way without a connection, a new connection goes where its flow would have gone. */
@@ -173,6 +208,7 @@ export class Scheduling {
     parsed: Parsed,
     flow: PacketFlow,
     nowMs: number,
+    preparation: Preparation | undefined,
   ): number {
     const connections = this.#connections;
     return connections.locked(() => {
@@ -201,6 +237,7 @@ export class Scheduling {
       this.#counts.addInactive(spec.row, 1);
       this.#traffic.countConnection(spec.row);
       destination.weigh();
+      preparation?.prepare(connection);
       const now = Math.floor((nowMs * TICKS_PER_SECOND) / 1000) | 0;
       if (template >= 0) this.#persistence.join(connection, template, now);
       connections.publish(connection, flow, now + records[at + TIMEOUT]!);
@@ -208,3 +245,7 @@ export class Scheduling {
     });
   }
 }
+
+/** To another port of a service of FTP's: what its data connections may be. */
+const isFtpData = (service: Service, flow: PacketFlow): boolean =>
+  service.spec.port === FTP_PORT && flow.targetPort !== FTP_PORT;

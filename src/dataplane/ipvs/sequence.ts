@@ -78,8 +78,8 @@ const unshifted = (number: number, { initial, delta, previous }: Shift): number 
 
 const isAfter = (one: number, other: number): boolean => ((one - other) | 0) > 0;
 
-/** The 32 bits at `at` of the TCP header, and its checksum. At an odd offset bytes weigh the other way round (RFC 1071 §2 (B)). */
-function replace(pool: Pool, packet: number, parsed: Parsed, at: number, word: number): void {
+/** Writes the 32 bits at `at` of the TCP header, and its checksum follows. At an odd offset bytes weigh the other way round (RFC 1071 §2 (B)). */
+export function replace(pool: Pool, packet: number, parsed: Parsed, at: number, word: number): void {
   const { view } = pool;
   const before = view.getUint32(at);
   const after = word >>> 0;

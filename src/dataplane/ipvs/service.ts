@@ -61,6 +61,8 @@ export class Service {
   destinations: Destination[] = [];
   /** sources that may connect; undefined: all */
   allow: AllowList | undefined;
+  /** what the SYN proxy has found out about its servers: their smallest MSS, 0 for none yet; whether all have timestamps */
+  readonly learned = { mss: 0, timestamps: true };
   readonly timeouts = new Timeouts();
   readonly scheduler: Scheduler;
 

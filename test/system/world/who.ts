@@ -2,6 +2,7 @@
  * Servers that say who they are and whom they see:
  *   serve NAME PORT [ADDRESS…]   prints "ready"; TCP and UDP of both families answer "NAME CLIENT", by UDP from the addresses
  *   ask tcp|udp ADDRESS PORT     prints the answer; or the error's code
+ *   many ADDRESS PORT COUNT      connects so many times at once, prints how many were answered within two seconds
  */
 import { createSocket } from 'node:dgram';
 import { connect, createServer } from 'node:net';
@@ -27,6 +28,17 @@ if (verb === 'serve') {
     '::',
     () => console.log('ready'),
   );
+} else if (verb === 'many') {
+  let answered = 0;
+  const clients = Array.from({ length: Number(third) }, () => {
+    const client = connect({ host: first, port: Number(second) });
+    client.on('data', () => answered++);
+    return client.on('error', () => {});
+  });
+  setTimeout(() => {
+    console.log(answered);
+    for (const client of clients) client.destroy();
+  }, 2000);
 } else if (first === 'tcp') {
   const client = connect({ host: second, port: Number(third), timeout: 3000 });
   client.on('data', (data) => console.log(String(data)));

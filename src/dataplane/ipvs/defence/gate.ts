@@ -2,7 +2,8 @@
 import { drop } from '../../core/drops.js';
 import type { PacketFlow } from '../flow.js';
 import type { Service } from '../service.js';
-import type { SourceRates } from './source-rates.js';
+import { type DefenceMemory, ratesKey } from './memory.js';
+import { SourceRates } from './source-rates.js';
 
 /** No reason: the connection may begin. */
 export const OPEN = -1;
@@ -10,8 +11,8 @@ export const OPEN = -1;
 export class Gate {
   readonly #rates: SourceRates;
 
-  constructor(rates: SourceRates) {
-    this.#rates = rates;
+  constructor(memory: DefenceMemory) {
+    this.#rates = new SourceRates(memory.rates, ratesKey(memory));
   }
 
   /** OPEN, or the reason to drop what the source sent. */

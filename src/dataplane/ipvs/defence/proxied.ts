@@ -16,7 +16,7 @@ export const CLIENT_TIME = 6; // its last timestamp
 export const OUR_TIME = 7; // our timestamp that it echoed
 export const WINDOW = 8; // its last one, in its own unit
 export const ASKED = 9; // tick of the last SYN to the server
-const WORDS = 10;
+export const WORDS = 10;
 
 /** Bits of OPTIONS. */
 export const SACK = 1 << 24;

@@ -20,18 +20,27 @@ export interface Segment {
 
 export const noSegment = (): Segment => ({ sequence: 0, acknowledgment: 0, flags: 0, window: 0 });
 
+/** A frame of a header without addresses; NO_PACKET, and counted, without room. */
+export function takeFrame({ pool, counters }: Path, family: 4 | 6): number {
+  const packet = pool.take();
+  if (packet === NO_PACKET) {
+    counters.drop(drop['no-packet']);
+    return NO_PACKET;
+  }
+  const frame = pool.offset[packet]!;
+  pool.bytes.fill(0, frame, frame + ethernet.HEADER);
+  ethernet.writeEtherType(pool.bytes, frame, family === 4 ? ethernet.IPV4 : ethernet.IPV6);
+  pool.length[packet] = ethernet.HEADER;
+  return packet;
+}
+
 /** A frame with the segment from the source to the destination of `ends`; NO_PACKET, and counted, without room. */
 export function makeSegment(path: Path, ends: Ends, segment: Segment, options: TcpOptions): number {
   const { pool } = path;
-  const packet = pool.take();
-  if (packet === NO_PACKET) {
-    path.counters.drop(drop['no-packet']);
-    return NO_PACKET;
-  }
+  const packet = takeFrame(path, ends.family);
+  if (packet === NO_PACKET) return NO_PACKET;
   const { bytes, view } = pool;
   const frame = pool.offset[packet]!;
-  bytes.fill(0, frame, frame + ethernet.HEADER);
-  ethernet.writeEtherType(bytes, frame, ends.family === 4 ? ethernet.IPV4 : ethernet.IPV6);
   const ip = frame + ethernet.HEADER;
   const transport = ip + (ends.family === 4 ? ipv4.HEADER : ipv6.HEADER);
   const length = tcp.HEADER + writeOptions(pool, transport + tcp.HEADER, options);

@@ -45,7 +45,8 @@ export class TcpOptions {
 export function readOptions({ view, bytes }: Memory, parsed: Parsed, into: TcpOptions): void {
   into.clear();
   const { transport } = parsed;
-  const end = transport + tcp.headerLength(bytes, transport);
+  // A first fragment may end within them.
+  const end = Math.min(parsed.end, transport + tcp.headerLength(bytes, transport));
   for (let at = transport + tcp.HEADER; at < end; ) {
     const kind = bytes[at]!;
     if (kind === END) return;
@@ -69,8 +70,8 @@ export function readOptions({ view, bytes }: Memory, parsed: Parsed, into: TcpOp
 }
 
 /** Where the timestamps' first word stands in the segment; -1: it has none. */
-export function findTimestamps({ view, bytes }: Memory, { transport }: Parsed): number {
-  const end = transport + tcp.headerLength(bytes, transport);
+export function findTimestamps({ view, bytes }: Memory, { transport, end: packetEnd }: Parsed): number {
+  const end = Math.min(packetEnd, transport + tcp.headerLength(bytes, transport));
   let at = transport + tcp.HEADER;
   if (at + 12 <= end && view.getInt32(at) === ALIGNED_TIMESTAMPS) return at + 4;
   while (at + 10 <= end) {
