@@ -15,6 +15,7 @@ import { Accounts } from './host/accounts.js';
 import { Ageing } from './host/ageing.js';
 import { Applier } from './host/apply.js';
 import type { Carrier, CarrierEvents, Shared } from './host/carrier.js';
+import { census } from './host/census.js';
 import { HealthKeeper } from './host/health/health-keeper.js';
 import { shown, withHealth } from './host/health/rows.js';
 import { NativeCarrier } from './host/native-carrier.js';
@@ -30,6 +31,7 @@ import { allocateDefence, SECRET_BYTES } from './ipvs/defence/memory.js';
 import { DestinationCounts } from './ipvs/destination.js';
 import { ESTIMATE_MS } from './ipvs/estimator.js';
 import { Extras } from './ipvs/extras.js';
+import { NOTHING_CARRIED } from './ipvs/service-report.js';
 import { Traffic } from './ipvs/traffic.js';
 import { Fdb } from './overlay/fdb.js';
 import { Neighbours } from './overlay/neighbour.js';
@@ -41,6 +43,7 @@ import type {
   ServiceRow,
   Stats,
   TraceEvent,
+  VirtualServerStats,
   Watch,
   WatchOptions,
 } from './report.js';
@@ -335,6 +338,18 @@ class HostDataplane implements Dataplane {
     const names = new Map([...applier.networks].map(([name, { network }]) => [network.index, name]));
     const clock = () => performance.now();
     return connectionRows(connections, extras, clock, (index) => names.get(index) ?? null);
+  }
+
+  virtualServer(): VirtualServerStats {
+    const { accounts, connections } = this.#running ?? {};
+    return {
+      ...(accounts?.total ?? NOTHING_CARRIED),
+      connections: {
+        size: connections?.size ?? 0,
+        capacity: connections?.capacity ?? 0,
+        states: connections === undefined ? [] : census(connections),
+      },
+    };
   }
 
   zero(service?: ServiceKey): void {

@@ -14,6 +14,7 @@ import type {
   ServiceRow,
   Stats,
   TraceEvent,
+  VirtualServerStats,
   VtepRow,
   Watch,
   WatchOptions,
@@ -41,6 +42,8 @@ export interface Dataplane {
   connections(): ConnectionRow[];
   /** the same one by one, so that a million take no memory; what comes or goes meanwhile may be missed */
   eachConnection(): Iterable<ConnectionRow>;
+  /** the virtual server as a whole */
+  virtualServer(): VirtualServerStats;
   /** Sets the counts of a service and its destinations to 0; of all when none is named. */
   zero(service?: ServiceKey): void;
 

@@ -9,6 +9,7 @@ import { createControlServer } from '../../src/cli/socket/server.js';
 import type { Config } from '../../src/dataplane/config.js';
 import { ApplyError, type Dataplane, type Logger } from '../../src/dataplane/face.js';
 import { virtualServerRows } from '../../src/dataplane/host/virtual-server.js';
+import { NOTHING_CARRIED } from '../../src/dataplane/ipvs/service-report.js';
 import {
   type Applied,
   type CapturedFrame,
@@ -20,6 +21,7 @@ import {
   type ServiceKey,
   type Stats,
   type TraceEvent,
+  type VirtualServerStats,
   type VtepRow,
   type Watch,
   type WatchOptions,
@@ -139,6 +141,11 @@ export class FakeDataplane implements Dataplane {
 
   eachConnection(): ConnectionRow[] {
     return this.open;
+  }
+
+  virtualServer(): VirtualServerStats {
+    const states = [{ protocol: 'tcp' as const, template: false, state: 'ESTABLISHED', count: 3 }];
+    return { ...NOTHING_CARRIED, connections: { size: 4, capacity: 4096, states } };
   }
 
   zero(service?: ServiceKey): void {

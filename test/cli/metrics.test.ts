@@ -79,7 +79,7 @@ test('services that are checked say whether they have their quorum, and destinat
   };
   const about = metrics(dataplane)
     .split('\n')
-    .filter((line) => /^viaduct_(service_|destination_)/.test(line));
+    .filter((line) => /^viaduct_(service_(quorum|sorry)|destination_up)/.test(line));
   const of = '{network="",service="tcp://203.0.113.80:80"';
   t.deepEqual(about, [
     `viaduct_service_quorum${of}} 1`,
@@ -87,4 +87,34 @@ test('services that are checked say whether they have their quorum, and destinat
     `viaduct_destination_up${of},destination="10.0.0.1:80"} 0`,
     `viaduct_destination_up${of},destination="10.0.0.2:80"} 1`,
   ]);
+});
+
+test('services and destinations have counts and gauges, the table its size and its states', (t) => {
+  const dataplane = new FakeDataplane();
+  const destinations = [{ address: '10.0.0.1:80', weight: 3 }];
+  const written = { networks: [], services: [{ listen: 'tcp://203.0.113.80:80', destinations }] };
+  dataplane.applied.push(parseConfig(written, 'the test'));
+  const stats = { conns: 2, inPackets: 30, outPackets: 40, inBytes: 5000, outBytes: 6000 };
+  dataplane.rowsOf = (services) =>
+    virtualServerRows(services).map((row) => ({
+      ...row,
+      stats,
+      destinations: row.destinations.map((each) => ({ ...each, active: 7, inactive: 8, stats })),
+    }));
+  const all = metrics(dataplane).split('\n');
+  const service = 'network="",service="tcp://203.0.113.80:80"';
+  for (const line of [
+    `viaduct_service_connections_total{${service}} 2`,
+    `viaduct_service_incoming_packets_total{${service}} 30`,
+    `viaduct_service_outgoing_bytes_total{${service}} 6000`,
+    `viaduct_destination_outgoing_packets_total{${service},destination="10.0.0.1:80"} 40`,
+    `viaduct_destination_active_connections{${service},destination="10.0.0.1:80"} 7`,
+    `viaduct_destination_weight{${service},destination="10.0.0.1:80"} 3`,
+    'viaduct_virtual_server_incoming_bytes_total 0',
+    'viaduct_connection_table_entries 4',
+    'viaduct_connection_table_capacity 4096',
+    'viaduct_connection_entries{protocol="tcp",state="ESTABLISHED",kind="connection"} 3',
+  ]) {
+    t.true(all.includes(line), line);
+  }
 });

@@ -1,9 +1,8 @@
 /** GET /metrics: the Prometheus text format. Labels name what is configured, so their number is bounded. */
 import type { Dataplane } from '../../dataplane/face.js';
 import type { Traffic } from '../../dataplane/report.js';
-
-type Labels = Readonly<Record<string, string | number>>;
-type Samples = readonly (readonly [Labels, number])[];
+import { family } from './prometheus.js';
+import { virtualServerMetrics } from './virtual-server-metrics.js';
 
 const TRAFFIC: readonly (readonly [field: keyof Traffic, name: string, help: string])[] = [
   ['rxPackets', 'receive_packets_total', 'Packets received from'],
@@ -89,60 +88,12 @@ export function metrics(dataplane: Dataplane): string {
       'Largest IP packet that the path to a VTEP takes.',
       vteps.map(([labels, row]) => [labels, row.pathMtu]),
     ),
-    ...health(dataplane),
+    ...virtualServerMetrics(dataplane),
     family('resident_memory_bytes', 'gauge', 'Resident memory of the process.', [
       [{}, process.memoryUsage.rss()],
     ]),
     family('cpu_seconds_total', 'counter', 'Processor time of the process.', [[{}, cpuSeconds()]]),
   ].join('');
-}
-
-/** Of the virtual services that are checked; `network` is empty for the host's own side. */
-function health(dataplane: Dataplane): string[] {
-  const services = dataplane.services().map((row) => {
-    const labels = { network: row.network ?? '', service: row.listen };
-    return { labels, ...row };
-  });
-  const destinations = services.flatMap(({ labels, destinations }) =>
-    destinations.map((row) => [{ ...labels, destination: row.address }, row] as const),
-  );
-  const flag = (value: boolean) => (value ? 1 : 0);
-  return [
-    family(
-      'service_quorum',
-      'gauge',
-      'Whether enough destinations of a virtual service are up.',
-      services.flatMap(({ labels, health }) => (health ? [[labels, flag(health.quorum)] as const] : [])),
-    ),
-    family(
-      'service_sorry',
-      'gauge',
-      'Whether the sorry server of a virtual service serves.',
-      services.flatMap(({ labels, health }) => (health ? [[labels, flag(health.sorry)] as const] : [])),
-    ),
-    family(
-      'destination_up',
-      'gauge',
-      'Whether the health checks of a destination find it well.',
-      destinations.flatMap(([labels, row]) => (row.health ? [[labels, flag(row.health.up)] as const] : [])),
-    ),
-  ];
-}
-
-function family(name: string, type: 'counter' | 'gauge', help: string, samples: Samples): string {
-  if (samples.length === 0) return '';
-  const full = `viaduct_${name}`;
-  const lines = samples.map(([labels, value]) => `${full}${labelText(labels)} ${value}\n`);
-  return `# HELP ${full} ${help}\n# TYPE ${full} ${type}\n${lines.join('')}`;
-}
-
-function labelText(labels: Labels): string {
-  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escaped(String(value))}"`);
-  return pairs.length === 0 ? '' : `{${pairs.join(',')}}`;
-}
-
-function escaped(value: string): string {
-  return value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
 }
 
 /** txPackets → tx_packets */

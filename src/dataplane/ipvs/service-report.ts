@@ -34,6 +34,21 @@ export interface Statement {
   rates: ServiceRates;
 }
 
+/** How many connections, or persistence templates, are in a state. */
+export interface StateCount {
+  protocol: ConnectionRow['protocol'];
+  template: boolean;
+  /** IPVS's name */
+  state: string;
+  count: number;
+}
+
+/** The virtual server as a whole. */
+export interface VirtualServerStats extends Statement {
+  /** persistence templates among them */
+  connections: { size: number; capacity: number; states: StateCount[] };
+}
+
 export interface ServiceRow extends ServiceKey, Statement {
   scheduler: string;
   schedulerFlags: readonly string[];
