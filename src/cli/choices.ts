@@ -8,6 +8,8 @@ export const TABLES = [
   'drops',
   'counters',
   'stats',
+  'services',
+  'connections',
 ] as const;
 export type Table = (typeof TABLES)[number];
 

@@ -2,10 +2,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Table } from './choices.js';
 import { Failure, USAGE } from './failure.js';
+import { showConnections } from './show-connections.js';
 import { ask } from './socket/client.js';
 import { socketPath } from './socket/place.js';
 import { painter } from './text/style.js';
-import { type Context, VIEWS } from './text/views.js';
+import type { Context } from './text/view.js';
+import { VIEWS } from './text/views.js';
 
 export interface ShowOptions {
   socket?: string;
@@ -18,6 +20,7 @@ export interface ShowOptions {
 export async function show(table: Table, options: ShowOptions): Promise<number> {
   const socket = socketPath(options.socket);
   if (options.watch !== undefined) return watch(socket, table, options, watchSeconds(options.watch));
+  if (table === 'connections') return showConnections(socket, options.json ?? false);
   const value = await ask<unknown>(socket, `/v1/${table}`);
   process.stdout.write(options.json ? `${JSON.stringify(value, null, 2)}\n` : render(table, value, options));
   return 0;

@@ -139,7 +139,7 @@ export class FakeDataplane implements Dataplane {
     return this.open;
   }
 
-  eachConnection(): ConnectionRow[] {
+  eachConnection(): Iterable<ConnectionRow> {
     return this.open;
   }
 

@@ -1,6 +1,7 @@
 /** `ipvsadm -L -c`: connections, printed as they come, for there may be a million. */
 import type { ConnectionRow } from '../../dataplane/report.js';
 import { askList } from '../socket/client.js';
+import { JsonParts } from '../text/json-parts.js';
 import type { Spell } from './names.js';
 import type { Format } from './parse/command-line.js';
 import { connectionLines, connectionTitle } from './print/listing.js';
@@ -21,17 +22,13 @@ export async function listConnections(
   spell: (sockets: readonly string[]) => Promise<Spell>,
   print: (text: string) => Promise<void>,
 ): Promise<void> {
-  let head = json ? '[' : connectionTitle(format);
-  let printed = 0;
+  const list = new JsonParts();
+  let head = connectionTitle(format);
   const pass = async (rows: readonly ConnectionRow[]) => {
-    let text = head;
+    if (json) return print(list.next(rows));
+    const sockets = rows.flatMap((row) => [row.source, row.virtual, row.destination]);
+    const text = head + connectionLines(rows, format, await spell(sockets));
     head = '';
-    if (json) {
-      for (const row of rows) text += `${printed++ === 0 ? '' : ','}\n${indented(row)}`;
-    } else {
-      const sockets = rows.flatMap((row) => [row.source, row.virtual, row.destination]);
-      text += connectionLines(rows, format, await spell(sockets));
-    }
     await print(text);
   };
   const rows: ConnectionRow[] = [];
@@ -40,10 +37,5 @@ export async function listConnections(
     if (rows.push(row) === AT_ONCE) await pass(rows.splice(0));
   }
   await pass(rows);
-  if (json) await print(printed === 0 ? ']\n' : '\n]\n');
-}
-
-/** As it stands in an array that is indented by two. */
-function indented(row: ConnectionRow): string {
-  return JSON.stringify(row, null, 2).replace(/^/gm, '  ');
+  if (json) await print(list.end());
 }

@@ -6,8 +6,8 @@ import type { Applied, VirtualServerReport } from '../../dataplane/report.js';
 import { IPVSADM_NAMES } from '../choices.js';
 import { FAILED, Failure, Refused } from '../failure.js';
 import { ask } from '../socket/client.js';
-import { drained } from '../socket/drained.js';
 import { socketPath } from '../socket/place.js';
+import { printer } from '../text/printer.js';
 import { listConnections } from './connections.js';
 import { type Names, numeric, type Spell, SystemNames, spelledBy } from './names.js';
 import { type Extras, type Parsed, parse } from './parse/command-line.js';
@@ -42,9 +42,7 @@ export interface Surroundings {
 /** @param program how it was called. Returns the exit code. */
 export async function ipvsadm(program: string, words: readonly string[], version: string): Promise<number> {
   const input = () => readAll(process.stdin);
-  const print = async (text: string) => {
-    if (!process.stdout.write(text)) await drained(process.stdout);
-  };
+  const print = printer(process.stdout);
   const { code, out, error } = await perform(program, words, {
     ...{ version, input, names: new SystemNames(), print },
   });

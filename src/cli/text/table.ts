@@ -15,18 +15,44 @@ export function renderTable(
   rows: readonly (readonly string[])[],
   paint: Paint = plain,
 ): string {
-  const widths = shape.map(({ title }, i) =>
-    rows.reduce((width, row) => Math.max(width, (row[i] ?? '').length), title.length),
-  );
-  const line = (cells: readonly string[]) =>
-    shape
+  return new TableParts(shape, paint).next(rows);
+}
+
+/** A table that is printed a part at a time: columns grow with what comes, and what stands stays. */
+export class TableParts {
+  readonly #shape: readonly Column[];
+  readonly #paint: Paint;
+  readonly #widths: number[];
+  #begun = false;
+
+  constructor(shape: readonly Column[], paint: Paint = plain) {
+    this.#shape = shape;
+    this.#paint = paint;
+    this.#widths = shape.map(({ title }) => title.length);
+  }
+
+  /** The lines of the rows, those of the first part behind the titles. */
+  next(rows: readonly (readonly string[])[]): string {
+    for (const row of rows) {
+      row.forEach((cell, i) => {
+        this.#widths[i] = Math.max(this.#widths[i] ?? 0, cell.length);
+      });
+    }
+    const lines = rows.map((row) => this.#line(row));
+    if (!this.#begun) lines.unshift(this.#paint('bold', this.#line(this.#shape.map(({ title }) => title))));
+    this.#begun = true;
+    return lines.map((line) => `${line}\n`).join('');
+  }
+
+  #line(cells: readonly string[]): string {
+    const last = this.#shape.length - 1;
+    return this.#shape
       .map(({ right }, i) => {
         const cell = cells[i] ?? '';
-        if (right) return cell.padStart(widths[i]!);
-        return i === shape.length - 1 ? cell : cell.padEnd(widths[i]!);
+        if (right) return cell.padStart(this.#widths[i]!);
+        return i === last ? cell : cell.padEnd(this.#widths[i]!);
       })
       .join('  ')
       .trimEnd();
-  const header = paint('bold', line(shape.map(({ title }) => title)));
-  return `${[header, ...rows.map(line)].join('\n')}\n`;
+  }
 }

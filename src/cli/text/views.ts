@@ -12,19 +12,10 @@ import {
   type VtepRow,
 } from '../../dataplane/report.js';
 import { perSecond, trafficColumns } from './rates.js';
-import type { Paint } from './style.js';
+import { connections, services } from './service-views.js';
 import { columns, numbers, renderTable } from './table.js';
 import { bytes, duration } from './units.js';
-
-export interface Context<T> {
-  paint: Paint;
-  /** also what is zero */
-  all: boolean;
-  /** while watching: what was there so many seconds ago */
-  before?: { value: T; seconds: number };
-}
-
-type View<T> = (value: T, context: Context<T>) => string;
+import type { View } from './view.js';
 
 export const networks: View<NetworkRow[]> = (rows, { paint }) =>
   renderTable(
@@ -150,7 +141,9 @@ export const stats: View<Stats> = (value, { paint }) => {
   return pairs.map(([name, text]) => `${paint('bold', name.padEnd(width))}  ${text}\n`).join('');
 };
 
-export const VIEWS = { networks, endpoints, fdb, neighbours, vteps, drops, counters, stats } as const;
+export const VIEWS = {
+  ...{ networks, endpoints, fdb, neighbours, vteps, drops, counters, stats, services, connections },
+} as const;
 
 /** One line of what an apply did. */
 export function appliedText(applied: Applied): string {
