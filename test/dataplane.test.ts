@@ -237,6 +237,20 @@ test('a first apply that fails leaves nothing, and the next one may succeed', as
   t.true((await one.plane.apply(configOf(port, 1))).changed);
 });
 
+test('the table of connections stays as large as it was at first', async (t) => {
+  const { plane } = await site(t);
+  const apply = (virtualServer?: object) =>
+    plane.apply(parseConfig({ networks: [], ...(virtualServer && { virtualServer }) }, 'the test'));
+  await apply({ connections: 64 });
+  await t.throwsAsync(apply({ connections: 128 }), {
+    instanceOf: ApplyError,
+    message: /^virtualServer\.connections: the table is for 64 while the data plane runs, got 128/,
+  });
+  // A configuration that says nothing of it leaves it.
+  t.false((await apply()).changed);
+  t.true((await apply({ connections: 64, sloppyTcp: true })).changed);
+});
+
 test('the underlay may change its port while the data plane runs', async (t) => {
   const { sites } = await twoSites(t);
   const [one, two] = sites;

@@ -16,6 +16,7 @@ import { Ageing } from './host/ageing.js';
 import { Applier } from './host/apply.js';
 import type { Carrier, CarrierEvents, Shared } from './host/carrier.js';
 import { census } from './host/census.js';
+import { refuseOtherSize } from './host/director-settings.js';
 import { HealthKeeper } from './host/health/health-keeper.js';
 import { shown, withHealth } from './host/health/rows.js';
 import { NativeCarrier } from './host/native-carrier.js';
@@ -155,7 +156,9 @@ class HostDataplane implements Dataplane {
     const first = this.#running === undefined;
     const running = (this.#running ??= await this.#birth(config));
     const { applier, shared, services } = running;
-    refuseServices(settle(config, services.wanted));
+    const settled = settle(config, services.wanted);
+    refuseOtherSize(settled.virtualServer, running.connections.capacity);
+    refuseServices(settled);
     const before = indexesOf(applier);
     const unchanged =
       applier.config !== undefined && isDeepStrictEqual(applier.config, config) && applier.lost.size === 0;

@@ -5,6 +5,7 @@ import { parseConfig } from '../../src/dataplane/config.js';
 import { ApplyError } from '../../src/dataplane/face.js';
 import { ServiceKeeper } from '../../src/dataplane/host/service-keeper.js';
 import { DestinationCounts } from '../../src/dataplane/ipvs/destination.js';
+import { DEFAULTS } from '../../src/dataplane/ipvs/settings.js';
 
 const WEB = 'tcp://203.0.113.80:80';
 const DNS = 'udp://[2001:db8::53]:53';
@@ -95,6 +96,18 @@ test('other timeouts reach every service, and an engine that takes another’s p
   t.deepEqual([change.settings!.timeouts, change.set.length], [{ tcp: 60, tcpFin: 120, udp: 300 }, 1]);
   t.deepEqual(keeper.whole().settings!.timeouts, { tcp: 60, tcpFin: 120, udp: 300 });
   t.is(keeper.whole().set.length, 1);
+});
+
+test('all settings reach the engines; by default they are IPVS’s', (t) => {
+  const { keeper } = world();
+  t.deepEqual(keeper.whole().settings, DEFAULTS);
+  const virtualServer = {
+    ...{ sloppyTcp: true, secureTcp: 1, dropEntry: 2, dropPacket: 3, dropRate: 7 },
+    ...{ expireNodestConn: true, expireQuiescentTemplate: true, connReuseMode: 3 },
+  };
+  const written = { networks: [], services: [], virtualServer };
+  const { settings } = keeper.change(settle(parseConfig(written, 'the test'), null))!;
+  t.deepEqual(settings, { ...DEFAULTS, ...virtualServer } as typeof DEFAULTS);
 });
 
 test('what can not be had is refused by name, and nothing has changed', (t) => {
