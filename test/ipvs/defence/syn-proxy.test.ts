@@ -2,6 +2,7 @@
 import test, { type ExecutionContext } from 'ava';
 import { Random } from '../../../src/dataplane/core/random.js';
 import type { DefenceSpec } from '../../../src/dataplane/ipvs/defence/spec.js';
+import type { ServiceSpec } from '../../../src/dataplane/ipvs/service.js';
 import { PASS, SEND } from '../../../src/dataplane/ipvs/verdict.js';
 import {
   ACK,
@@ -13,6 +14,7 @@ import {
   type Said,
   SERVERS,
   SYN,
+  speak,
   VIRTUALS,
   world,
 } from './world.js';
@@ -29,8 +31,15 @@ interface Offer {
 const LINUX: Offer = { mss: 1460, scale: 7, sack: true, timestamps: true };
 
 /** A client and a server that are about to talk. */
-function pair(t: ExecutionContext, family: Family, offer = LINUX, answer = LINUX, defence = PROXY) {
-  const at = world(family, { defence });
+function pair(
+  t: ExecutionContext,
+  family: Family,
+  offer = LINUX,
+  answer = LINUX,
+  defence = PROXY,
+  more: { change?: Partial<ServiceSpec>; engines?: number } = {},
+) {
+  const at = world(family, { defence, ...more });
   const client = { port: 40000, next: 0xffff_fff0, time: 7000, ack: 0, heard: 0 };
   const server = { next: 0x8000_0001, time: 0x7fff_fff0, ack: 0, heard: 0 };
   const options = (o: Offer, value: number, echo: number, syn: boolean) => ({
@@ -356,4 +365,82 @@ test('a retransmitted SYN+ACK of the server, whose ACK was lost, is answered by 
   t.like(it.fromServer(SYN | ACK, again).said[0], {
     ...{ sequence: (it.client.ack - 1) >>> 0, window: 65_160, flags: SYN | ACK, sound: true },
   });
+});
+
+test('each packet of it may arrive at another engine', (t) => {
+  for (const engines of [2, 3]) {
+    const it = pair(t, 6, LINUX, LINUX, PROXY, { engines });
+    it.meet();
+    for (let i = 0; i < 4; i++) {
+      t.like(it.fromClient(ACK).said[0], { acknowledgment: it.server.next, sound: true });
+      t.like(it.fromServer(ACK).said[0], { sequence: it.client.ack, sound: true });
+    }
+    it.at.end(t);
+  }
+});
+
+test('an idle one that expires is reset at both ends, each by its own numbers', (t) => {
+  for (const talks of [false, true]) {
+    const it = pair(t, 4, LINUX, LINUX, PROXY, { change: { resetOnExpiry: true } });
+    it.meet();
+    if (talks) {
+      it.fromClient(PSH | ACK, { payload: new Uint8Array(9) });
+      it.client.next = (it.client.next + 9) >>> 0;
+      it.server.ack = it.client.next;
+      it.fromServer(ACK);
+    }
+    it.at.director.nowMs = 901_000;
+    t.is(it.at.director.expire(), 1);
+    const resets = it.at.made();
+    const to = (address: string) => resets.find(({ destination }) => destination === address);
+    t.is(resets.length, 2);
+    t.like(to(CLIENTS[4]), { flags: RST | ACK, sequence: it.client.ack, source: VIRTUALS[4], sound: true });
+    t.like(to(SERVERS[4]), { flags: RST | ACK, sequence: it.client.next, source: CLIENTS[4], sound: true });
+    it.at.end(t);
+  }
+});
+
+test('a client with a new connection on the ports of one that is over gets a cookie again', (t) => {
+  const it = pair(t, 4);
+  it.meet();
+  it.fromClient(FIN | ACK);
+  it.fromServer(FIN | ACK);
+  t.is(it.at.state(), 'TIME_WAIT');
+  const { said } = it.fromClient(SYN, { sequence: 5 });
+  t.like(said[0], { flags: SYN | ACK, acknowledgment: 6, destination: CLIENTS[4] });
+  t.is(it.at.connections.size, 0);
+});
+
+test('whatever bytes come, nothing is thrown, and no packet is lost or kept', (t) => {
+  const random = new Random(21);
+  for (const family of FAMILIES) {
+    const it = pair(t, family);
+    it.meet();
+    for (let round = 0; round < 8000; round++) {
+      const fromServer = random.chance(0.4);
+      const bytes = speak({
+        ...(fromServer
+          ? { source: SERVERS[family], destination: CLIENTS[family], sourcePort: 8080 }
+          : { source: CLIENTS[family], destination: VIRTUALS[family], destinationPort: 80 }),
+        ...(fromServer ? { destinationPort: 40000 } : { sourcePort: 40000 + random.below(3) }),
+        ...{ flags: random.below(256), sequence: random.word(), acknowledgment: random.word() },
+        ...(random.chance(0.5) && { value: random.word() | 0, echo: random.word() | 0, sack: true }),
+        ...(random.chance(0.3) && { blocks: [random.word(), random.word()] }),
+        payload: new Uint8Array(random.below(40)),
+      });
+      for (let n = random.below(4); n > 0; n--) {
+        // Beyond the addresses, that it isn't for nobody.
+        const at = (family === 4 ? 20 : 40) + random.below(bytes.length - (family === 4 ? 20 : 40));
+        bytes[at] = random.below(256);
+      }
+      it.at.throw(random.chance(0.1) ? bytes.slice(0, random.below(bytes.length)) : bytes);
+      it.at.director.nowMs += random.below(300);
+      if (round % 50 === 0) {
+        it.at.director.expire();
+        it.at.made();
+      }
+    }
+    it.at.director.fragments.clear();
+    it.at.end(t);
+  }
 });

@@ -8,11 +8,11 @@ import { DestinationCounts, type DestinationSpec } from '../../../src/dataplane/
 import { Director } from '../../../src/dataplane/ipvs/director.js';
 import { Extras } from '../../../src/dataplane/ipvs/extras.js';
 import { writeTooBig } from '../../../src/dataplane/ipvs/icmp.js';
-import { Parsed, parseQuoted } from '../../../src/dataplane/ipvs/packet.js';
+import { Parsed, parse, parseQuoted } from '../../../src/dataplane/ipvs/packet.js';
 import { type ServiceSpec, Services } from '../../../src/dataplane/ipvs/service.js';
 import { stateName, Timeouts } from '../../../src/dataplane/ipvs/states.js';
 import { Traffic } from '../../../src/dataplane/ipvs/traffic.js';
-import { DROPPED, SEND, type Verdict } from '../../../src/dataplane/ipvs/verdict.js';
+import { DROPPED, PASS, SEND, TAKEN, type Verdict } from '../../../src/dataplane/ipvs/verdict.js';
 import * as ipv4 from '../../../src/dataplane/wire/ipv4.js';
 import * as ipv6 from '../../../src/dataplane/wire/ipv6.js';
 import { testDefence } from '../defence-memory.js';
@@ -134,7 +134,15 @@ export function hear(bytes: Uint8Array): Said {
   };
 }
 
-export function world(family: Family, { defence }: { defence: DefenceSpec }) {
+interface Options {
+  defence: DefenceSpec;
+  /** what else control says of the service */
+  change?: Partial<ServiceSpec>;
+  /** engines, which share all but their pool's packets */
+  engines?: number;
+}
+
+export function world(family: Family, { defence, change = {}, engines = 1 }: Options) {
   const at = stage(16);
   const { path, pool, put, parsed } = at;
   const counts = new DestinationCounts(DestinationCounts.allocate(4));
@@ -152,7 +160,9 @@ export function world(family: Family, { defence }: { defence: DefenceSpec }) {
     traffic: new Traffic(Traffic.allocate(4)),
     defence: testDefence(64),
   };
-  const director = new Director(parts);
+  const directors = Array.from({ length: engines }, () => new Director(parts));
+  const [director] = directors as [Director];
+  let turn = 0;
   const destination: DestinationSpec = {
     ...{ row: 0, family, address: wordsOf(SERVERS[family]), port: 8080, weight: 1, forward: 'nat' },
     ...{ tunnel: { type: 'ipip', port: 0, checksum: 'none' }, near: false },
@@ -164,11 +174,12 @@ export function world(family: Family, { defence }: { defence: DefenceSpec }) {
     flags: { fallback: false, port: false, tableSize: 251, expirationSeconds: 60 },
     defence,
     destinations: [destination],
+    ...change,
   };
   services.set(spec, 0);
   /** The IP packets that the director made itself. */
-  const takeMade = () => {
-    const made = director.resets.answers;
+  const takeMade = (of = director) => {
+    const made = of.resets.answers;
     const all: Uint8Array[] = [];
     for (let i = 0; i < made.count; i++) {
       all.push(at.bytes(made.packets[i]!));
@@ -184,8 +195,11 @@ export function world(family: Family, { defence }: { defence: DefenceSpec }) {
     send(said: Partial<Said>): { verdict: Verdict; said: Said[]; bytes: Uint8Array | undefined } {
       const content = speak(said);
       const packet = put(content, { unfinished: said.unfinished ?? false });
-      const verdict = director.balance(packet, parsed(packet));
-      const out = takeMade();
+      // Each packet arrives at the next engine.
+      const engine = directors[turn++ % engines]!;
+      engine.nowMs = director.nowMs;
+      const verdict = engine.balance(packet, parsed(packet));
+      const out = takeMade(engine);
       const bytes = verdict === SEND ? at.bytes(packet) : undefined;
       if (bytes !== undefined) out.push(bytes);
       if (verdict !== DROPPED) pool.free(packet);
@@ -207,6 +221,16 @@ export function world(family: Family, { defence }: { defence: DefenceSpec }) {
       const sequence = pool.view.getUint32(quoted.transport + 4);
       pool.free(packet);
       return { verdict, quoted: { sequence }, sound: sound(bytes) };
+    },
+    /** Bytes as they are, perhaps malformed. */
+    throw(content: Uint8Array): void {
+      const packet = put(content);
+      const read = new Parsed();
+      const ip = pool.offset[packet]! + 14;
+      const malformed = parse(pool, ip, ip + content.length, read) !== 0;
+      const verdict = malformed ? PASS : director.balance(packet, read);
+      takeMade();
+      if (verdict !== DROPPED && verdict !== TAKEN) pool.free(packet);
     },
     busy: () => [counts.active(0), counts.inactive(0)],
     /** of the only connection */
