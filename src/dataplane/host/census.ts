@@ -1,4 +1,4 @@
-/** How many connections are in which state: one pass over the table, 10 ms for a million. */
+/** How many connections are in which state: one pass over the table, 20 ms for a million. */
 import { type Connections, KIND, KIND_TEMPLATE, STATE } from '../ipvs/connections.js';
 import type { ConnectionRow, StateCount } from '../ipvs/service-report.js';
 import { stateCount, stateName } from '../ipvs/states.js';
