@@ -19,6 +19,7 @@ import { census } from './host/census.js';
 import { refuseOtherSize } from './host/director-settings.js';
 import { HealthKeeper } from './host/health/health-keeper.js';
 import { shown, withHealth } from './host/health/rows.js';
+import { MARKS_MAX } from './host/mark-places.js';
 import { NativeCarrier } from './host/native-carrier.js';
 import { type DeviceFor, PortableCarrier } from './host/portable-carrier.js';
 import * as reports from './host/reports.js';
@@ -79,6 +80,8 @@ export function createDataplane(options: DataplaneOptions): Dataplane {
 const TICK_MS = 1000;
 const MTU_TICKS = 10;
 
+/** The last ports of an engine: one for each mark, and that of the host's side. */
+const HOST_PORTS = MARKS_MAX + 1;
 /** Destinations that count connections, those draining included. */
 const DESTINATIONS = 65_536;
 /** Connections of which more must be kept than a record holds. */
@@ -221,7 +224,10 @@ class HostDataplane implements Dataplane {
         vteps: new Vteps(memory.vteps),
       },
       // Numbers to spare, for what is wanted is opened before what is in force is closed.
-      counters: Array.from({ length: engines }, () => new Counters(2 * sizes.endpoints + 1, 2 * sizes.vteps)),
+      counters: Array.from(
+        { length: engines },
+        () => new Counters(2 * sizes.endpoints + HOST_PORTS, 2 * sizes.vteps),
+      ),
     };
     const health: HealthKeeper = new HealthKeeper({
       logger: this.#logger,

@@ -243,13 +243,14 @@ class EngineThread {
     }
   }
 
-  #attach({ kind, port, fd, offloads }: Extract<Order, { kind: 'attach' | 'attach-host' }>): void {
-    const host = kind === 'attach-host';
+  #attach(order: Extract<Order, { kind: 'attach' | 'attach-host' }>): void {
+    const { port, fd, offloads } = order;
+    const host = order.kind === 'attach-host';
     const tap = this.#openTap(port, fd, offloads, host);
     // The offloads are the same for all endpoints.
     this.#joiner.joins = tap.merges ?? NOTHING;
     this.#taps.set(port, tap);
-    if (host) this.#engine.attachHost(port, tap);
+    if (host) this.#engine.attachHost(port, tap, order.mark);
     else this.#engine.attach(port, tap);
     this.#addon.epollAdd(this.#epoll, fd, PORTS + port);
   }

@@ -90,6 +90,8 @@ export class Engine {
   #underlay: Underlay | undefined;
   /** the port whose device is the host's own side; -1: there is none */
   #hostPort = -1;
+  /** of each port where packets of the host come in, the mark that they have, 0: none; -1 of all others */
+  readonly #marks: Float64Array;
 
   readonly #received: Batch;
   readonly #released: Batch;
@@ -99,6 +101,7 @@ export class Engine {
   constructor(parts: EngineParts) {
     const { pool, counters, fdb, neighbours, vteps, tracer = NO_TRACER, virtualServer, clock } = parts;
     this.path = new Path(pool, counters, tracer);
+    this.#marks = new Float64Array(counters.ports).fill(-1);
     this.#clock = clock;
     const answerer = new Answerer(this.path, neighbours);
     this.#bridge = new Bridge(this.path, this.networks, fdb, vteps, answerer);
@@ -127,10 +130,14 @@ export class Engine {
     this.#outgoing[port] ??= new Batch(this.path.pool.packets);
   }
 
-  /** The same for the host's own side, whose packets go to the director. */
-  attachHost(port: number, device: Device): void {
+  /**
+   * The same for the host's own side, whose packets go to the director, and for what comes from there with a mark;
+   * 0: without. What the director sends leaves by the device of no mark.
+   */
+  attachHost(port: number, device: Device, mark = 0): void {
     this.attach(port, device);
-    this.#hostPort = port;
+    this.#marks[port] = mark;
+    if (mark === 0) this.#hostPort = port;
   }
 
   detach(port: number): void {
@@ -138,6 +145,7 @@ export class Engine {
       this.#hostPort = -1;
       this.virtualServer?.director.fragments.clear();
     }
+    this.#marks[port] = -1;
     this.#devices[port] = undefined;
     this.#outgoing[port] = undefined;
   }
@@ -200,8 +208,9 @@ export class Engine {
     if (tracer.active) {
       for (let i = 0; i < received.count; i++) tracer.match(received.packets[i]!, hop['tap.receive'], port);
     }
-    if (port === this.#hostPort) {
-      this.#direct(received);
+    const mark = this.#marks[port]!;
+    if (mark >= 0) {
+      this.#direct(received, mark);
       return count;
     }
     const inNetworks = this.virtualServer?.inNetworks;
@@ -254,11 +263,11 @@ export class Engine {
     released.count = 0;
   }
 
-  #direct(received: Batch): void {
+  #direct(received: Batch, mark: number): void {
     const { pool } = this.path;
     // Of no overlay network; the column has what the packet's number was used for before.
     for (let i = 0; i < received.count; i++) pool.network[received.packets[i]!] = 0;
-    this.virtualServer!.ingress.direct(received, this.#local);
+    this.virtualServer!.ingress.direct(received, this.#local, mark);
     this.#toHost();
   }
 

@@ -58,8 +58,8 @@ export type Order =
   | { kind: 'listen'; fd: number }
   | { kind: 'attach'; port: number; fd: number; offloads: TapOffloads }
   | { kind: 'detach'; port: number }
-  /** the host's own side: a TUN, served by the director */
-  | { kind: 'attach-host'; port: number; fd: number; offloads: TapOffloads }
+  /** the host's own side: a TUN, served by the director; what comes in there has the mark, 0: none */
+  | { kind: 'attach-host'; port: number; fd: number; offloads: TapOffloads; mark: number }
   /** a TUN of direct routing, which is only written; `counted`: the port that it counts for */
   | { kind: 'attach-direct'; port: number; fd: number; offloads: TapOffloads; counted: number }
   | { kind: 'detach-direct'; port: number }

@@ -120,3 +120,49 @@ test('what can not be had is refused by name, and nothing has changed', (t) => {
   });
   t.deepEqual(keeper.wanted.services, []);
 });
+
+test('a mark is led here by itself, and what its destinations send by any protocol', (t) => {
+  const { keeper, counts } = world();
+  const change = keeper.change(
+    wanted({ 'mark://7': ['10.0.0.1'], 'mark6://7': ['[fd00::1]:80'], [WEB]: [] }),
+  )!;
+  t.deepEqual(change.marks, [
+    { family: 4, mark: 7 },
+    { family: 6, mark: 7 },
+  ]);
+  t.deepEqual(
+    change.services.map(({ address }) => address),
+    ['203.0.113.80'],
+  );
+  t.deepEqual(change.destinations, [
+    ...[6, 17, 132].map((protocol) => ({ family: 4, protocol, address: '10.0.0.1', port: 0 })),
+    ...[6, 17, 132].map((protocol) => ({ family: 6, protocol, address: 'fd00::1', port: 80 })),
+  ]);
+  t.like(change.set[0], { mark: 7, protocol: 0, port: 0, family: 4 });
+  t.is(change.set[2]!.mark, undefined);
+  counts.addActive(0, 1);
+  t.deepEqual(keeper.change(wanted({}))!.marks, [{ family: 4, mark: 7 }]);
+  counts.addActive(0, -1);
+  t.deepEqual(keeper.settle()!.marks, []);
+});
+
+test('persistence reaches engines; a destination with templates alone keeps its row, and has it again', (t) => {
+  const { keeper, counts } = world();
+  const sticky = (addresses: readonly string[]) => {
+    const persistence = { timeoutSeconds: 60, mask: 24 };
+    const destinations = addresses.map((address) => ({ address }));
+    return settle(
+      parseConfig({ networks: [], services: [{ listen: WEB, persistence, destinations }] }, 'the test'),
+      null,
+    );
+  };
+  const { set } = keeper.change(sticky(['10.0.0.1:80']))!;
+  t.deepEqual(set[0]!.persistence, { timeoutSeconds: 60, mask: 24, engine: null });
+  counts.addPersistent(0, 1);
+  t.is(keeper.change(sticky(['10.0.0.2:80']))!.set[0]!.destinations[0]!.row, 1);
+  const both = keeper.change(sticky(['10.0.0.2:80', '10.0.0.1:80']))!;
+  t.deepEqual(
+    both.set[0]!.destinations.map(({ row }) => row),
+    [1, 0],
+  );
+});

@@ -18,6 +18,7 @@ import { DestinationCounts, type DestinationSpec } from '../../src/dataplane/ipv
 import { Director } from '../../src/dataplane/ipvs/director.js';
 import { Extras } from '../../src/dataplane/ipvs/extras.js';
 import { type PersistenceSpec, type ServiceSpec, Services } from '../../src/dataplane/ipvs/service.js';
+import { DEFAULTS } from '../../src/dataplane/ipvs/settings.js';
 import { Timeouts } from '../../src/dataplane/ipvs/states.js';
 import { Traffic } from '../../src/dataplane/ipvs/traffic.js';
 import { DROPPED, NO_DESTINATION, PASS, SEND, TABLE_FULL } from '../../src/dataplane/ipvs/verdict.js';
@@ -43,7 +44,7 @@ function destination(row: number, address: string, port = 8080): DestinationSpec
 const FOUR = [1, 2, 3, 4].map((n, row) => destination(row, `10.1.2.${n}`));
 
 const sticky = (change: Partial<PersistenceSpec> = {}): PersistenceSpec => ({
-  ...{ timeoutSeconds: 300, mask: 32, engine: null, expireQuiescent: false },
+  ...{ timeoutSeconds: 300, mask: 32, engine: null },
   ...change,
 });
 
@@ -92,18 +93,17 @@ function engine({ counts, table, extras } = memory()) {
     timeouts,
   });
   /** Verdict, and where the packet went: address and port. */
-  const send = (wanted: Partial<Wanted>) => {
+  const send = ({ mark = 0, ...wanted }: Partial<Wanted> & { mark?: number }) => {
     const packet = put(build({ protocol: TCP, flags: SYN, ...wanted }));
-    const verdict = director.balance(packet, parsed(packet));
-    if (verdict === DROPPED) return { verdict, to: '', port: 0, source: 0, drops: drops() };
+    const verdict = director.balance(packet, Object.assign(parsed(packet), { mark }));
+    if (verdict === DROPPED) return { verdict, from: '', to: '', port: 0, source: 0, drops: drops() };
     const after = parsed(packet);
     pool.free(packet);
-    const { destination0, destination1, destination2, destination3 } = after;
-    const to =
-      after.family === 4
-        ? ipv4.format(destination0)
-        : ipv6.format(destination0, destination1, destination2, destination3);
-    return { verdict, to, port: after.destinationPort, source: after.sourcePort, drops: drops() };
+    const text = (a: number, b: number, c: number, d: number) =>
+      after.family === 4 ? ipv4.format(a) : ipv6.format(a, b, c, d);
+    const from = text(after.source0, after.source1, after.source2, after.source3);
+    const to = text(after.destination0, after.destination1, after.destination2, after.destination3);
+    return { verdict, from, to, port: after.destinationPort, source: after.sourcePort, drops: drops() };
   };
   /** Time goes on, second by second as the engine looks for what has run out. */
   const wait = (seconds: number) => {
@@ -234,8 +234,9 @@ test('port 0 and FTP’s port hold the ports of an address together; other servi
 
 test('a template whose destination is gone is used no more, one that is drained only where that is wanted', (t) => {
   for (const expireQuiescent of [false, true]) {
-    const { services, send, templates, counts } = engine();
-    const persistence = sticky({ expireQuiescent });
+    const { services, director, send, templates, counts } = engine();
+    director.configure({ ...DEFAULTS, expireQuiescentTemplate: expireQuiescent });
+    const persistence = sticky();
     services.set(service({ persistence }), 0);
     const first = send({ sourcePort: 1 });
     const at = FOUR.findIndex(({ address }) => ipv4.format(address[0]) === first.to);
@@ -429,4 +430,104 @@ test('random clients, ports and pauses: each goes where a plain model says', (t)
     return templates().some((each) => each.to === to && each.left === 60 && at > 0);
   }
   t.true(again > 500 && anew > 100 && moved > 20, `${again} again, ${anew} anew, ${moved} moved`);
+});
+
+test('sip: a call that a server begins comes from the service’s address, and stays at that server', (t) => {
+  const { services, send, templates } = engine();
+  services.set(service(SIP), 0);
+  for (const [i, server] of ['10.1.2.3', '10.1.2.1'].entries()) {
+    const out = {
+      protocol: UDP,
+      source: server,
+      sourcePort: 8080,
+      destination: CLIENT,
+      destinationPort: 6000 + i,
+    };
+    const payload = call(`${i}@${server}`);
+    t.like(send({ ...out, payload }), {
+      verdict: SEND,
+      from: VIRTUAL,
+      source: 5060,
+      to: CLIENT,
+      port: 6000 + i,
+    });
+    const back = { protocol: UDP, destinationPort: 5060, sourcePort: 6000 + i, payload };
+    t.like(send(back), { to: server, port: 8080 });
+    for (let port = 1; port < 5; port++) t.is(send({ ...back, sourcePort: port + 10 * i }).to, server);
+    // Without a Call-ID, of another port, or of a stranger a packet goes its way.
+    t.is(send({ ...out, destinationPort: 7000, payload: new Uint8Array(20) }).verdict, PASS);
+    t.is(send({ ...out, sourcePort: 8081, payload }).verdict, PASS);
+    t.is(send({ ...out, source: '10.1.2.77', payload }).verdict, PASS);
+  }
+  t.deepEqual(
+    templates().map(({ to, connections, ports }) => [to, connections, ports]),
+    [
+      ['10.1.2.3', 5, 5060],
+      ['10.1.2.1', 5, 5060],
+    ],
+  );
+  // A call that is at one server, and another sends of: it is at that one from now on.
+  const stolen = {
+    protocol: UDP,
+    source: '10.1.2.2',
+    sourcePort: 8080,
+    destination: CLIENT,
+    payload: call('0@10.1.2.3'),
+  };
+  t.is(send({ ...stolen, destinationPort: 6100 }).verdict, SEND);
+  t.is(
+    send({ protocol: UDP, destinationPort: 5060, sourcePort: 6200, payload: stolen.payload }).to,
+    '10.1.2.2',
+  );
+  services.remove(0);
+  t.is(send({ ...stolen, destinationPort: 6101 }).verdict, PASS);
+});
+
+const SEVEN = { ...{ index: 3, protocol: 0, address: [0, 0, 0, 0] as ipv6.Words, port: 0, mark: 7 } };
+
+test('a mark goes before address and port; its clients are together whatever they send to', (t) => {
+  const { services, send, templates } = engine();
+  const [one, two, three, four] = FOUR;
+  services.set(service({ destinations: [one!] }), 0);
+  services.set(service({ ...SEVEN, destinations: [two!, three!] }), 0);
+  services.set(service({ ...SEVEN, index: 4, mark: 0xffff_ffff, destinations: [four!] }), 0);
+  t.is(send({}).to, '10.1.2.1');
+  const { to } = send({ mark: 7, sourcePort: 1 });
+  t.regex(to, /^10\.1\.2\.[23]$/);
+  // The port is the one that the client sent to, also where the destination has one (ip_vs_sched_persist).
+  for (const port of [80, 81, 65_535])
+    t.like(send({ mark: 7, sourcePort: 2, destinationPort: port }), { to, port });
+  t.is(send({ mark: 7, protocol: UDP, destination: '198.51.100.99' }).to, to);
+  t.is(send({ mark: 0xffff_ffff, sourcePort: 9 }).to, '10.1.2.4');
+  // One without a service, and one of the other family, are none.
+  t.is(send({ mark: 8, sourcePort: 3 }).to, '10.1.2.1');
+  t.is(send({ mark: 7, source: '2001:db8::7', destination: VIRTUAL6 }).verdict, PASS);
+  const seven = templates().filter(({ protocol }) => protocol === 0);
+  t.deepEqual(
+    seven.map(({ client, virtual, ports, port, to: at, connections }) => [
+      client,
+      virtual,
+      ports,
+      port,
+      at,
+      connections,
+    ]),
+    [
+      [CLIENT, '0.0.0.7', 0, 0, to, 5],
+      [CLIENT, '255.255.255.255', 0, 0, '10.1.2.4', 1],
+    ],
+  );
+  services.remove(3);
+  t.is(send({ mark: 7, sourcePort: 4 }).to, '10.1.2.1');
+});
+
+test('a mark without persistence uses the destination’s port, or keeps the client’s', (t) => {
+  const { services, send } = engine();
+  const { persistence: _, ...loose } = service({
+    ...SEVEN,
+    destinations: [FOUR[0]!, destination(1, '10.1.2.2', 0)],
+  });
+  services.set(loose, 0);
+  const got = [1, 2].map((sourcePort) => send({ mark: 7, sourcePort, destinationPort: 444 }));
+  t.deepEqual(got.map(({ to, port }) => `${to} ${port}`).sort(), ['10.1.2.1 8080', '10.1.2.2 444']);
 });

@@ -104,8 +104,10 @@ labTest(
       t.is(await ask(client, 'tcp', VIRTUAL[family]), 'ECONNREFUSED');
     }
     t.true((await plane.stats()).drops['service-empty'] >= 4);
-    t.false(await plane.reload({ networks: [], services: [{ listen: 'mark://7', destinations: [] }] }));
-    t.regex(plane.log, /mark:\/\/7: not supported yet: a mark/);
+    t.false(
+      await plane.reload({ networks: [], services: [{ listen: 'tcp://10.7.0.1:80', network: 'blue' }] }),
+    );
+    t.regex(plane.log, /there is no network blue/);
     t.true(await plane.reload({ networks: [], services: both([1]) }));
     t.is(await ask(client, 'tcp', VIRTUAL[6]), `s1 ${addressOf(0, 6)}`);
   },

@@ -2,7 +2,8 @@
  * The rules of policy routing by which the host leads packets to the director. They see a packet's ports, but those of
  * a fragment are 0 to them, also of the first one, and an ICMP type only where the host itself sends the message.
  *
- *     100  from the TUN: go on with 200               nothing comes to us twice
+ *      99  from the TUN, or one of a mark: go on with 200   nothing comes to us twice, though it may be marked anew
+ *     100  with a mark that has a service             → the table of the mark's TUN (mark-places.ts)
  *     101  to a service's address and port            → our table, whose only route is the TUN; ICMP to it as well, and
  *          to the host's end of a tunnel
  *     102  from a destination's address and port      → our table
@@ -21,7 +22,8 @@ import { RT_TABLE_LOCAL, type Rule } from '../io/rtnetlink/rule.js';
 import * as icmp from '../wire/icmp.js';
 import * as icmpv6 from '../wire/icmpv6.js';
 
-const FROM_TUN = 100;
+const FROM_TUN = 99;
+const BY_MARK = 100;
 const TO_SERVICE = 101;
 const FROM_DESTINATION = 102;
 const HAS_PORT = 103;
@@ -68,6 +70,11 @@ export const fromTun = (family: 4 | 6, incoming: string): Rule => ({
   ...{ family, priority: FROM_TUN, action: { goto: OWN_ADDRESSES }, incoming },
 });
 
+/** Before all addresses: IPVS asks for marks first. @param table whose only route is the TUN of the mark */
+export const byMark = (family: 4 | 6, mark: number, table: number): Rule => ({
+  ...{ family, priority: BY_MARK, action: { table }, mark },
+});
+
 /** Errors about packets in tunnels come to the IPv4 address of the host that their outer headers have. */
 export const errorsTo = (address: string, table: number): Rule => ({
   ...{ family: 4, priority: TO_SERVICE, action: { table }, to: address, protocol: icmp.PROTOCOL },
@@ -99,7 +106,7 @@ export function rulesOf(services: readonly Catch[], destinations: readonly Catch
   for (const { family, protocol, address } of destinations) {
     want({ family, priority: FRAGMENTS, action: here, from: address, protocol });
   }
-  for (const family of new Set(services.map((each) => each.family))) {
+  for (const family of new Set([...services, ...destinations].map((each) => each.family))) {
     const protocol = ICMP_OF[family];
     for (const destinationPort of ERRORS[family]) {
       want({ family, priority: OWN_ERRORS, action: here, incoming: 'lo', protocol, destinationPort });

@@ -36,7 +36,8 @@ export function openHostTun(queues: number, offloads: TapOffloads): HostTun {
       ({ name, index } = tun);
     }
     // What the host forwards comes with its sender's address, also when that is one of its own.
-    sysctl(`ipv4/conf/${name}/rp_filter`, '2');
+    // Of addresses behind a mark it may have no route at all: then none must be asked for, unless it is everywhere.
+    sysctl(`ipv4/conf/${name}/rp_filter`, readSysctl('ipv4/conf/all/rp_filter') === '0' ? '0' : '2');
     sysctl(`ipv4/conf/${name}/accept_local`, '1');
     addAddress('', index, DUMMY, { scope: 'host' });
     setLink('', index, { mtu: largestMtu(), up: true });
@@ -49,11 +50,12 @@ export function openHostTun(queues: number, offloads: TapOffloads): HostTun {
 
 /** True if it was something else before. */
 export function sysctl(path: string, value: string): boolean {
-  const file = `/proc/sys/net/${path}`;
-  if (readFileSync(file, 'utf8').trim() === value) return false;
-  writeFileSync(file, value);
+  if (readSysctl(path) === value) return false;
+  writeFileSync(`/proc/sys/net/${path}`, value);
   return true;
 }
+
+const readSysctl = (path: string): string => readFileSync(`/proc/sys/net/${path}`, 'utf8').trim();
 
 /** Of the interfaces of the host that are up, so that none of their packets is too big for the TUN. */
 function largestMtu(): number {

@@ -13,7 +13,7 @@ interface Left {
 
 type End = Pick<DestinationSpec, 'family' | 'address' | 'port'>;
 type Way = Pick<DestinationSpec, 'forward' | 'tunnel'>;
-export type ServicePlace = Pick<ServiceSpec, 'family' | 'address' | 'port' | 'network' | 'protocol'>;
+export type ServicePlace = Pick<ServiceSpec, 'family' | 'address' | 'port' | 'network' | 'protocol' | 'mark'>;
 
 export class Leaving {
   #list: Left[] = [];
@@ -61,7 +61,7 @@ export class Leaving {
 }
 
 const sameService = (a: ServicePlace, b: ServicePlace): boolean =>
-  sameEnd(a, b) && a.network === b.network && a.protocol === b.protocol;
+  sameEnd(a, b) && a.network === b.network && a.protocol === b.protocol && a.mark === b.mark;
 
 /** Whether packets go on in the same way, as those of a connection do to its end. */
 export const sameWay = (a: Way, b: Way): boolean =>

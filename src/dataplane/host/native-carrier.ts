@@ -18,6 +18,7 @@ import {
 } from './endpoints.js';
 import { Engines } from './engines.js';
 import { HostPlace } from './host-side.js';
+import { MARKS_MAX, type MarkPlace, MarkPlaces } from './mark-places.js';
 import { tapRefusal, vtepRefusal } from './refusals.js';
 import * as reports from './reports.js';
 import type { ServiceChange, ServiceOrders } from './service-keeper.js';
@@ -49,6 +50,7 @@ export class NativeCarrier implements Carrier {
   /** there while there are services, or were */
   #host: HostPlace | undefined;
   #ways: WayKeeper | undefined;
+  readonly #marks: MarkPlaces;
   #led: Pick<ServiceChange, 'services' | 'destinations'> = { services: [], destinations: [] };
   #renewal: NodeJS.Timeout | undefined;
 
@@ -60,6 +62,7 @@ export class NativeCarrier implements Carrier {
     this.#events = events;
     this.#offloads = wantedOffloads(config);
     this.#wanted = config.offload;
+    this.#marks = new MarkPlaces(engine.count, this.#offloads, this.#hostPort - MARKS_MAX);
     this.#underlay = openUnderlay(config, engine.count, events.logger);
     this.#changes = need().netlinkSubscribe('', NETLINK_ROUTE, HOST_CHANGES);
     shared.tables.vteps.setDefaults(this.#underlay.port, this.#underlay.mtu);
@@ -169,8 +172,8 @@ export class NativeCarrier implements Carrier {
   }
 
   async serve(change: ServiceChange): Promise<void> {
-    const { services, destinations, ways } = change;
-    if (services.length > 0 && this.#host === undefined) {
+    const { services, destinations, marks, ways } = change;
+    if (services.length + marks.length > 0 && this.#host === undefined) {
       this.#host = new HostPlace(this.engines, this.#offloads, this.#events.logger);
       this.#ways = new WayKeeper({
         engines: this.engines,
@@ -180,6 +183,9 @@ export class NativeCarrier implements Carrier {
       });
       await this.#threads.order((engine) => this.#attachHost(engine));
     }
+    const opened = this.#marks.open(marks);
+    if (opened.length > 0)
+      await this.#threads.order((engine) => opened.map((each) => attachMark(each, engine)));
     this.#ways?.want(ways);
     const found = this.#ways?.look();
     this.#led = { services, destinations };
@@ -187,6 +193,10 @@ export class NativeCarrier implements Carrier {
     await this.#threads.order((engine) => [...(found?.orders(engine) ?? []), ...serviceOrders(change)]);
     found?.close();
     this.#lead();
+    const idle = this.#marks.lead(marks);
+    if (idle.length === 0) return;
+    await this.#threads.order(() => idle.map(({ port }): Order => ({ kind: 'detach', port })));
+    this.#marks.close(idle);
   }
 
   /** The host's routes may lead elsewhere. */
@@ -212,7 +222,7 @@ export class NativeCarrier implements Carrier {
     return this.#ways?.isLocal(row) ?? false;
   }
 
-  /** The last one that is counted. */
+  /** The last one that is counted; those of marks are before it. */
   get #hostPort(): number {
     return this.#shared.counters[0]!.ports - 1;
   }
@@ -222,7 +232,8 @@ export class NativeCarrier implements Carrier {
     if (host === undefined) return [];
     const { offloads } = host;
     return [
-      { kind: 'attach-host', port: this.#hostPort, fd: host.fds[engine]!, offloads },
+      { kind: 'attach-host', port: this.#hostPort, fd: host.fds[engine]!, offloads, mark: 0 },
+      ...this.#marks.all.map((each) => attachMark(each, engine)),
       ...(this.#ways?.whole(engine) ?? []),
     ];
   }
@@ -240,6 +251,7 @@ export class NativeCarrier implements Carrier {
     await this.#threads.stop();
     clearTimeout(this.#renewal);
     this.#ways?.close();
+    this.#marks.close(this.#marks.all);
     this.#host?.close();
     this.#keeper.close();
     this.#underlay.close();
@@ -311,6 +323,10 @@ function ordersOf(change: Change, engine: number): Order[] {
     ...(change.gone ?? []).map((index): Order => ({ kind: 'network-gone', index })),
     ...(change.networks ?? []).map((network): Order => ({ kind: 'network', network })),
   ];
+}
+
+function attachMark({ port, device, offloads, mark }: MarkPlace, engine: number): Order {
+  return { kind: 'attach-host', port, fd: device.fds[engine]!, offloads, mark };
 }
 
 /** Settings first: a service takes the timeouts of all where it says nothing. */

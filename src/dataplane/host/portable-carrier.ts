@@ -139,8 +139,8 @@ export class PortableCarrier implements Carrier {
     for (const network of networks) this.#engine.networks.set(network);
   }
 
-  async serve({ services, set, gone, settings, directed }: ServiceChange): Promise<void> {
-    if (services.length > 0) {
+  async serve({ services, marks, set, gone, settings, directed }: ServiceChange): Promise<void> {
+    if (services.length + marks.length > 0) {
       throw new ApplyError("virtual services on the host's own side need the native addon; build it");
     }
     const { virtualServer } = this.#engine;

@@ -4,22 +4,21 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { parsePrefix } from '../config/address.js';
-import { parseListen, parseSocket } from '../config/service-address.js';
-import type { Destination, Service, VirtualServer } from '../config/service-types.js';
+import { type Listen, parseListen, parseSocket } from '../config/service-address.js';
+import type { Destination, Service } from '../config/service-types.js';
 import { NOTHING, type Settled } from '../config/settled.js';
 import { ApplyError } from '../face.js';
 import type { DefenceSpec } from '../ipvs/defence/spec.js';
 import { DestinationCounts, type DestinationSpec } from '../ipvs/destination.js';
-import { FTP_PORT, type ServiceSpec } from '../ipvs/service.js';
+import type { ServiceSpec } from '../ipvs/service.js';
 import { NOTHING_CARRIED, type Statement } from '../ipvs/service-report.js';
 import type { Settings } from '../ipvs/settings.js';
 import * as ipv4 from '../wire/ipv4.js';
 import * as ipv6 from '../wire/ipv6.js';
 import { Accounts } from './accounts.js';
 import { settingsOf } from './director-settings.js';
-import type { Catch } from './host-rules.js';
 import { Leaving, type ServicePlace, sameWay } from './leaving.js';
-import type { WantedWay } from './way-keeper.js';
+import { addCatches, type Catches, HOST_SIDE, noCatches } from './service-catches.js';
 
 const PROTOCOL = { tcp: 6, udp: 17, sctp: 132 } as const;
 
@@ -34,22 +33,7 @@ export interface ServiceOrders {
 }
 
 /** And what the host shall lead to them, or answer for inside networks. */
-export interface ServiceChange extends ServiceOrders {
-  services: Catch[];
-  destinations: Catch[];
-  virtual: VirtualAddress[];
-  /** destinations that are not masqueraded */
-  ways: WantedWay[];
-}
-
-/** The address of a service inside a network. */
-export interface VirtualAddress {
-  /** index of the network */
-  network: number;
-  family: 4 | 6;
-  /** IPv4 in the first word */
-  address: ipv6.Words;
-}
+export interface ServiceChange extends ServiceOrders, Catches {}
 
 /** Index of the network with the name; undefined: there is none. */
 export type IndexOf = (network: string) => number | undefined;
@@ -207,30 +191,12 @@ export class ServiceKeeper {
     }
   }
 
-  /** Services inside networks have an address there; those of the host's side are led here. */
-  #catches(): Pick<ServiceChange, 'services' | 'destinations' | 'virtual' | 'ways'> {
-    const services: Catch[] = [];
-    const destinations: Catch[] = [];
-    const virtual: VirtualAddress[] = [];
-    const ways: WantedWay[] = [];
-    const add = (spec: ServiceSpec, of: readonly DestinationSpec[]) => {
-      const { network, family, address, protocol } = spec;
-      if (network !== HOST_SIDE) {
-        virtual.push({ network, family, address });
-        return;
-      }
-      // FTP's data connections have ports of their own.
-      const any = protocol === PROTOCOL.tcp && spec.port === FTP_PORT ? { port: 0 } : {};
-      services.push({ ...catchOf(spec, protocol), ...any });
-      for (const each of of) {
-        if (each.forward === 'nat') destinations.push({ ...catchOf(each, protocol), ...any });
-        else ways.push({ ...each, virtual: textOf(spec) });
-      }
-    };
-    for (const { spec } of this.#known.values()) add(spec, spec.destinations);
+  #catches(): Catches {
+    const catches = noCatches();
+    for (const { spec } of this.#known.values()) addCatches(catches, spec, spec.destinations);
     this.#leaving.settle();
-    for (const { service, destination } of this.#leaving.list) add(service, [destination]);
-    return { services, destinations, virtual, ways };
+    for (const { service, destination } of this.#leaving.list) addCatches(catches, service, [destination]);
+    return catches;
   }
 
   get #directed(): number[] {
@@ -242,7 +208,8 @@ export class ServiceKeeper {
   }
 
   #busy(row: number): boolean {
-    return this.#counts.active(row) + this.#counts.inactive(row) !== 0;
+    const counts = this.#counts;
+    return counts.active(row) + counts.inactive(row) + counts.persistent(row) !== 0;
   }
 
   #spec(
@@ -252,15 +219,11 @@ export class ServiceKeeper {
     indexOf: IndexOf,
   ): ServiceSpec {
     const listen = parseListen(service.listen);
-    if (listen === undefined || listen.protocol === 'mark')
-      throw new ApplyError(`${service.listen}: no address`);
+    if (listen === undefined) throw new ApplyError(`${service.listen}: no address`);
     const { timeouts, scheduler, schedulerFlags } = service;
     const place: ServicePlace = {
       network: service.network === null ? HOST_SIDE : indexOf(service.network)!,
-      family: listen.family,
-      protocol: PROTOCOL[listen.protocol],
-      address: wordsOf(listen.address),
-      port: listen.port,
+      ...placeOf(listen),
     };
     return {
       index: before?.spec.index ?? this.#index(place),
@@ -283,7 +246,7 @@ export class ServiceKeeper {
         udp: timeouts.udpSeconds ?? 0,
       },
       ...defenceOf(service),
-      ...persistenceOf(service, this.#wanted.virtualServer),
+      ...(service.persistence && { persistence: { ...service.persistence } }),
       destinations: service.destinations.map((each) => this.#destination(each, before, rows, place)),
     };
   }
@@ -327,7 +290,7 @@ export class ServiceKeeper {
   /** A row to which no connection or template of an earlier destination refers. */
   #freeRow(): number {
     for (let row = 0; row < this.#counts.capacity; row++) {
-      if (this.#rows.has(row) || this.#busy(row) || this.#counts.persistent(row) !== 0) continue;
+      if (this.#rows.has(row) || this.#busy(row)) continue;
       this.#counts.clear(row);
       return row;
     }
@@ -337,27 +300,18 @@ export class ServiceKeeper {
   }
 }
 
-/** No network has this index: the host's own side. */
-const HOST_SIDE = 0;
+/** What a mark stands for has any protocol, address and port. */
+function placeOf(listen: Listen): Omit<ServicePlace, 'network'> {
+  const { family } = listen;
+  if (listen.protocol === 'mark') {
+    return { family, protocol: 0, address: [0, 0, 0, 0], port: 0, mark: listen.mark };
+  }
+  return { family, protocol: PROTOCOL[listen.protocol], address: wordsOf(listen.address), port: listen.port };
+}
 
 type Of = Pick<Service, 'network' | 'listen'>;
 
 const keyOf = ({ network, listen }: Of): string => `${network ?? ''}\0${listen}`;
-
-function persistenceOf({ persistence }: Service, { expireQuiescentTemplate }: VirtualServer) {
-  return persistence === null
-    ? {}
-    : { persistence: { ...persistence, expireQuiescent: expireQuiescentTemplate } };
-}
-
-type Place = Pick<ServiceSpec | DestinationSpec, 'family' | 'address' | 'port'>;
-
-function catchOf(place: Place, protocol: number): Catch {
-  return { family: place.family, protocol, address: textOf(place), port: place.port };
-}
-
-const textOf = ({ family, address }: Pick<Place, 'family' | 'address'>): string =>
-  family === 4 ? ipv4.format(address[0]) : ipv6.format(...address);
 
 /** Nothing where it has none: then nobody asks. */
 function defenceOf({ allow, sourceRate, synProxy }: Service): { defence?: DefenceSpec } {
@@ -384,8 +338,8 @@ export function refuse(service: Service, indexOf: IndexOf): void {
   const no = (fault: boolean, name: string) => {
     if (fault) faults.push(name);
   };
-  no(service.listen.startsWith('mark'), 'a mark');
   no(service.onePacket && service.listen.startsWith('mark'), 'onePacket with a mark');
+  no(service.listen.startsWith('mark') && network !== null, 'a mark inside a network');
   no(service.resetOnExpiry && network !== null, 'resetOnExpiry in a network');
   no(
     service.resetOnExpiry && service.destinations.some(({ forward }) => forward !== 'nat'),

@@ -10,7 +10,7 @@ import type { Network } from '../config.js';
 import { Random } from '../core/random.js';
 import type { VirtualServerMemory } from '../engine.js';
 import { ApplyError } from '../face.js';
-import { Connections, NETWORK } from '../ipvs/connections.js';
+import { Connections, KIND, KIND_TEMPLATE, NETWORK } from '../ipvs/connections.js';
 import { DestinationCounts } from '../ipvs/destination.js';
 import { Ending } from '../ipvs/ending.js';
 import { Extras } from '../ipvs/extras.js';
@@ -21,7 +21,7 @@ import type { Neighbours } from '../overlay/neighbour.js';
 import { isVirtualHigh, virtualMac } from '../virtual-mac.js';
 import * as ipv6 from '../wire/ipv6.js';
 import { macHigh, macNumber } from './addresses.js';
-import type { VirtualAddress } from './service-keeper.js';
+import type { VirtualAddress } from './service-catches.js';
 
 export class VirtualAddresses {
   readonly #neighbours: Neighbours;
@@ -105,13 +105,19 @@ export function endConnectionsOf(gone: ReadonlySet<number>, memory: VirtualServe
   const services = new Services(counts, new Random(1), new Timeouts());
   const ending = new Ending(connections, new Extras(memory.extras), services, counts);
   const { records, expires, highWater } = connections;
-  const isGone = (connection: number) =>
-    expires[connection] !== 0 && gone.has(records[connections.at(connection) + NETWORK]!);
-  for (let connection = 0; connection < highWater; connection++) {
-    if (!isGone(connection)) continue;
-    // An engine may end it in between.
-    connections.locked(() => {
-      if (isGone(connection)) ending.end(connection);
-    });
+  const isGone = (connection: number, template: boolean) => {
+    const at = connections.at(connection);
+    if (expires[connection] === 0 || !gone.has(records[at + NETWORK]!)) return false;
+    return ((records[at + KIND]! & KIND_TEMPLATE) !== 0) === template;
+  };
+  // A template ends after the connections that belong to it.
+  for (const template of [false, true]) {
+    for (let connection = 0; connection < highWater; connection++) {
+      if (!isGone(connection, template)) continue;
+      // An engine may end it in between.
+      connections.locked(() => {
+        if (isGone(connection, template)) ending.end(connection);
+      });
+    }
   }
 }

@@ -18,8 +18,8 @@ import { DirectPlace } from './direct-place.js';
 /** A destination that is routed or tunnelled to, or was and has connections left. */
 export interface WantedWay
   extends Pick<DestinationSpec, 'row' | 'family' | 'address' | 'forward' | 'tunnel'> {
-  /** address of its service */
-  virtual: string;
+  /** address of its service; null: it is of a mark, and has any that the host has */
+  virtual: string | null;
 }
 
 export interface WayOptions {
@@ -123,7 +123,7 @@ export class WayKeeper {
   /** Addresses of services that this host itself is to serve, where it is a destination. */
   get local(): string[] {
     const here = this.#wanted.filter(({ row }) => this.#ways.get(row)?.reach === 'local');
-    return [...new Set(here.map(({ virtual }) => virtual))];
+    return [...new Set(here.map(({ virtual }) => virtual).filter((virtual) => virtual !== null))];
   }
 
   /** Whether the destination of that row is this host itself. */

@@ -146,6 +146,7 @@ export class Director {
     const { tcp, tcpFin, udp } = settings.timeouts;
     this.#timeouts.set(tcp, tcpFin, udp);
     this.scheduling.sloppyTcp = settings.sloppyTcp;
+    this.scheduling.persistence.expireQuiescent = settings.expireQuiescentTemplate;
     this.#renewal.settings = settings;
     this.#pressure.settings = settings;
     this.progress.secureTcp = this.#pressure.secure;

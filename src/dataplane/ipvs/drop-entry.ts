@@ -47,6 +47,7 @@ export class DropEntry {
       ended += connections.locked(() => {
         // Another engine may have ended it in between.
         if (expires[connection] === 0 || !this.#goes(connection, now)) return 0;
+        // Nor does a template stay that it alone belongs to (ip_vs_conn_del).
         // At once, and a template that nobody was let in by goes along (ip_vs_conn_del).
         connections.records[connections.at(connection) + TIMEOUT] = 0;
         this.#ending.end(connection);

@@ -23,8 +23,12 @@ export class Ingress {
     this.#director = director;
   }
 
-  /** Leaves `frames` empty: each packet is in `out`, waits for the first fragment, or was dropped with its reason. */
-  direct(frames: Batch, out: Batch): void {
+  /**
+   * Leaves `frames` empty: each packet is in `out`, waits for the first fragment, or was dropped with its reason.
+   * @param mark of all of them, as the host set it; 0: none
+   */
+  direct(frames: Batch, out: Batch, mark = 0): void {
+    this.#parsed.mark = mark;
     this.#director.forwarding.out = out;
     const { released } = this.#director.fragments;
     for (let i = 0; i < frames.count; i++) {

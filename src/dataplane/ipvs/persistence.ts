@@ -18,6 +18,7 @@ import {
   KIND,
   KIND_DESTINATION_IPV6,
   KIND_TEMPLATE,
+  kindOfForward,
   NO_CONNECTION,
   OWNER,
   ownerOf,
@@ -28,7 +29,7 @@ import {
   TICKS_PER_SECOND,
   TIMEOUT,
 } from './connections.js';
-import type { Destination, DestinationCounts } from './destination.js';
+import { type Destination, type DestinationCounts, FORWARD } from './destination.js';
 import { ENGINE_DATA, ENGINE_LENGTH, type Extras, NO_EXTRA } from './extras.js';
 import { noFlow, type PacketFlow } from './flow.js';
 import type { Memory, Parsed } from './packet.js';
@@ -46,6 +47,8 @@ const NEVER = 0xffff;
 const ALIKE = 4;
 
 export class Persistence {
+  /** a client leaves a destination of weight 0 (net.ipv4.vs.expire_quiescent_template) */
+  expireQuiescent = false;
   /** what becomes of the packet if there is no template, or no room for its connection */
   verdict: Verdict = PASS;
 
@@ -86,15 +89,14 @@ export class Persistence {
     nowMs: number,
     at?: Destination | undefined,
   ): number {
-    const persistence = service.spec.persistence!;
-    const sip = persistence.engine === 'sip';
+    const sip = service.spec.persistence!.engine === 'sip';
     this.#setKey(service, flow);
     this.verdict = TABLE_FULL;
     // Without a Call-ID the packet is dropped (ip_vs_conn_fill_param_persist).
     if (sip && !findCallId(this.#memory, parsed, this.#callId)) return this.#none(BARRED);
     const known = sip ? this.#findCall() : this.#find();
     if (known !== NO_CONNECTION) {
-      if (this.#usable(known, persistence.expireQuiescent, at)) return known;
+      if (this.#usable(known, at)) return known;
       this.#retire(known);
     }
     const destination = at ?? service.scheduler.pick(flow, nowMs);
@@ -163,11 +165,11 @@ export class Persistence {
   }
 
   /** ip_vs_check_template: its destination is there, not drained where that ends templates, and the one that is asked for. */
-  #usable(template: number, expireQuiescent: boolean, at: Destination | undefined): boolean {
+  #usable(template: number, at: Destination | undefined): boolean {
     const row = rowOf(this.#connections.records, this.#connections.at(template));
     const destination = this.#services.destinationAt(row);
     if (destination === undefined || destination.removed) return false;
-    if (expireQuiescent && destination.spec.weight === 0) return false;
+    if (this.expireQuiescent && destination.spec.weight === 0) return false;
     return at === undefined || at === destination;
   }
 
@@ -190,7 +192,8 @@ export class Persistence {
     const connections = this.#connections;
     const extra = sip && this.#key.engine !== 0 ? this.#keep() : NO_EXTRA;
     if (sip && extra === NO_EXTRA) return NO_CONNECTION;
-    const template = connections.take(this.#key, destination.family === 6 ? KIND_DESTINATION_IPV6 : 0);
+    const family = destination.family === 6 ? KIND_DESTINATION_IPV6 : 0;
+    const template = connections.take(this.#key, family | kindOfForward(FORWARD[destination.forward]));
     if (template === NO_CONNECTION) {
       if (extra !== NO_EXTRA) this.#extras.free(extra);
       return NO_CONNECTION;
@@ -256,6 +259,6 @@ export function held(connections: Connections, connection: number, nowTicks: num
 export function leave(connections: Connections, template: number, early: boolean): number {
   const { records } = connections;
   const at = connections.at(template);
-  records[at + TEMPLATE]!--;
+  if (records[at + TEMPLATE]! > 0) records[at + TEMPLATE]!--;
   return early && records[at + TEMPLATE] === 0 && (records[at + STATE]! & ASSURED) === 0 ? template : -1;
 }

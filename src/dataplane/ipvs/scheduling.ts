@@ -7,6 +7,7 @@ import type { Pool } from '../core/pool.js';
 import * as sctp from '../wire/sctp.js';
 import * as tcp from '../wire/tcp.js';
 import * as udp from '../wire/udp.js';
+import { CallsOut } from './calls-out.js';
 import {
   type Connections,
   DESTINATION,
@@ -58,10 +59,11 @@ export class Scheduling {
   readonly #connections: Connections;
   readonly #counts: DestinationCounts;
   readonly #gate: Gate;
-  readonly #persistence: Persistence;
+  readonly persistence: Persistence;
   readonly #pressure: Pressure;
   readonly #traffic: Traffic;
   readonly #stateless: Stateless;
+  readonly #callsOut: CallsOut;
 
   constructor(
     pool: Pool,
@@ -74,7 +76,8 @@ export class Scheduling {
     extras: Extras,
     traffic: Traffic,
   ) {
-    this.#persistence = new Persistence(pool, connections, extras, services, counts);
+    this.persistence = new Persistence(pool, connections, extras, services, counts);
+    this.#callsOut = new CallsOut(services);
     this.#pool = pool;
     this.#services = services;
     this.#connections = connections;
@@ -89,9 +92,7 @@ export class Scheduling {
   begin(parsed: Parsed, flow: PacketFlow, nowMs: number): number {
     const service = this.#services.find(parsed, flow.network);
     const now = Math.floor((nowMs * TICKS_PER_SECOND) / 1000) | 0;
-    if (service === undefined) {
-      return parsed.fragment === WHOLE ? this.#or(this.#stateless.from(flow, now), PASS) : this.#none(PASS);
-    }
+    if (service === undefined) return this.#beginOut(parsed, flow, nowMs, now);
     const proxied = service.spec.defence?.synProxy === true && parsed.protocol === tcp.PROTOCOL;
     const flooded = !proxied && this.#stateless.isBypassed(service, now);
     if (!proxied && !this.#mayBegin(parsed)) {
@@ -133,13 +134,11 @@ export class Scheduling {
     const persistent = service.spec.persistence !== undefined;
     const destination = persistent ? undefined : this.#pick(service, flow, nowMs, flooded);
     if (destination === undefined && !persistent) return this.#none(NO_DESTINATION);
-    const onePacket =
-      service.spec.onePacket === true && flow.protocol === udp.PROTOCOL && parsed.fragment === WHOLE;
-    const connection = onePacket
+    const connection = goesAlone(service, parsed)
       ? this.#once(service, destination, parsed, flow, nowMs)
       : this.#enter(service, destination, parsed, flow, nowMs, preparation);
     if (connection !== NO_CONNECTION) return connection;
-    const verdict = persistent ? this.#persistence.verdict : TABLE_FULL;
+    const verdict = persistent ? this.persistence.verdict : TABLE_FULL;
     if (verdict === TABLE_FULL && preparation === undefined) {
       return this.#without(service, parsed, flow, Math.floor((nowMs * TICKS_PER_SECOND) / 1000) | 0);
     }
@@ -178,13 +177,42 @@ export class Scheduling {
     return this.#stateless.to(service, destination, flow);
   }
 
-  #persistent(service: Service, parsed: Parsed, flow: PacketFlow, nowMs: number): Destination | undefined {
+  /** Where the client's template says, if that is the `caller`. */
+  #persistent(
+    service: Service,
+    parsed: Parsed,
+    flow: PacketFlow,
+    nowMs: number,
+    caller?: Destination | undefined,
+  ): Destination | undefined {
     return this.#connections.locked(() => {
-      const template = this.#persistence.templateOf(service, parsed, flow, nowMs);
+      const template = this.persistence.templateOf(service, parsed, flow, nowMs, caller);
       if (template === NO_CONNECTION) return undefined;
       this.#connections.touch(template, Math.floor((nowMs * TICKS_PER_SECOND) / 1000) | 0);
-      return this.#persistence.destinationOf(template);
+      return this.persistence.destinationOf(template);
     });
+  }
+
+  /** The same of a packet that is for no service: of a call that a server begins, or an answer without a connection. */
+  #beginOut(parsed: Parsed, flow: PacketFlow, nowMs: number, now: number): number {
+    const out = this.#callsOut;
+    if (this.#services.calling.length > 0 && out.find(parsed, flow.network)) {
+      const service = out.service!;
+      if (goesAlone(service, parsed)) this.#persistent(service, parsed, out.flow, nowMs, out.destination);
+      else {
+        const connection = this.#enter(
+          service,
+          undefined,
+          parsed,
+          out.flow,
+          nowMs,
+          undefined,
+          out.destination,
+        );
+        if (connection !== NO_CONNECTION) return connection | 1;
+      }
+    }
+    return parsed.fragment === WHOLE ? this.#or(this.#stateless.from(flow, now), PASS) : this.#none(PASS);
   }
 
   #none(verdict: Verdict): typeof NO_CONNECTION {
@@ -201,7 +229,7 @@ export class Scheduling {
     return parsed.protocol !== sctp.PROTOCOL || chunkType(this.#pool, parsed) === sctp.INIT;
   }
 
-  /** Another engine may have made it in between. @param picked undefined: where its client's template says */
+  /** Another engine may have made it in between. @param picked undefined: where its client's template says, if that is the `caller` */
   #enter(
     service: Service,
     picked: Destination | undefined,
@@ -209,13 +237,15 @@ export class Scheduling {
     flow: PacketFlow,
     nowMs: number,
     preparation: Preparation | undefined,
+    caller?: Destination | undefined,
   ): number {
     const connections = this.#connections;
     return connections.locked(() => {
       const known = connections.find(flow);
       if (known !== NO_CONNECTION) return known;
-      const template = picked === undefined ? this.#persistence.templateOf(service, parsed, flow, nowMs) : -1;
-      const destination = picked ?? this.#persistence.destinationOf(template);
+      const template =
+        picked === undefined ? this.persistence.templateOf(service, parsed, flow, nowMs, caller) : -1;
+      const destination = picked ?? this.persistence.destinationOf(template);
       if (destination === undefined) return NO_CONNECTION;
       const { spec } = destination;
       const forward = kindOfForward(FORWARD[spec.forward]);
@@ -239,7 +269,7 @@ export class Scheduling {
       destination.weigh();
       preparation?.prepare(connection);
       const now = Math.floor((nowMs * TICKS_PER_SECOND) / 1000) | 0;
-      if (template >= 0) this.#persistence.join(connection, template, now);
+      if (template >= 0) this.persistence.join(connection, template, now);
       connections.publish(connection, flow, now + records[at + TIMEOUT]!);
       return connection * 2;
     });
@@ -249,3 +279,7 @@ export class Scheduling {
 /** To another port of a service of FTP's: what its data connections may be. */
 const isFtpData = (service: Service, flow: PacketFlow): boolean =>
   service.spec.port === FTP_PORT && flow.targetPort !== FTP_PORT;
+
+/** The service keeps no connection for the datagram. Later fragments would not find the way without one. */
+const goesAlone = ({ spec }: Service, { protocol, fragment }: Parsed): boolean =>
+  spec.onePacket === true && protocol === udp.PROTOCOL && fragment === WHOLE;

@@ -5,6 +5,7 @@
 import type { Random } from '../core/random.js';
 import type { Words } from '../wire/ipv6.js';
 import * as tcp from '../wire/tcp.js';
+import * as udp from '../wire/udp.js';
 import { AllowList } from './defence/allow-list.js';
 import type { DefenceSpec } from './defence/spec.js';
 import { Destination, type DestinationCounts, type DestinationSpec } from './destination.js';
@@ -23,8 +24,6 @@ export interface PersistenceSpec {
   /** prefix length of what counts as one client */
   mask: number;
   engine: 'sip' | null;
-  /** a client leaves a destination of weight 0 (net.ipv4.vs.expire_quiescent_template) */
-  expireQuiescent: boolean;
 }
 
 /** What control says of a service. Cloned into each engine; an engine never writes it. */
@@ -84,6 +83,8 @@ export class Services {
   #ftp = 0;
   /** another after each change */
   version = 0;
+  /** services whose servers may begin calls (calls-out.ts) */
+  calling: readonly Service[] = [];
   /** Destination of each row. One that was removed stays until its row is given anew: connections refer to it. */
   readonly #byRow: (Destination | undefined)[] = [];
 
@@ -114,6 +115,7 @@ export class Services {
     }
     const sources = spec.defence?.allow ?? [];
     service!.allow = sources.length === 0 ? undefined : new AllowList(sources);
+    this.#noteCalling();
     const { tcp, tcpFin, udp } = spec.timeouts;
     service!.timeouts.take(this.#timeouts);
     service!.timeouts.setOwn(tcp, tcpFin, udp);
@@ -127,6 +129,7 @@ export class Services {
     for (const destination of service.destinations) destination.removed = true;
     this.#leave(service);
     this.#byIndex[index] = undefined;
+    this.#noteCalling();
   }
 
   all(): Service[] {
@@ -186,6 +189,10 @@ export class Services {
     return destination;
   }
 
+  #noteCalling(): void {
+    this.calling = this.#byIndex.filter((each) => each !== undefined).filter(mayCall);
+  }
+
   #enter(service: Service): void {
     const { spec } = service;
     if (spec.mark !== undefined) {
@@ -216,6 +223,10 @@ export class Services {
 function keyOf(network: number, protocol: number, first: number, last: number, port: number): number {
   const address = Math.imul(first ^ Math.imul(last ^ network, 0x9e3779b1), 0x85ebca6b);
   return address ^ ((protocol << 16) | port);
+}
+
+function mayCall({ spec: { persistence, protocol, mark, port } }: Service): boolean {
+  return persistence?.engine === 'sip' && protocol === udp.PROTOCOL && mark === undefined && port !== 0;
 }
 
 const markKey = (mark: number, family: 4 | 6): number => mark * 2 + (family === 6 ? 1 : 0);

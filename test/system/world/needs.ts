@@ -6,7 +6,8 @@ import { Lab } from '../../../src/cli/lab/lab.js';
 import { addon } from '../../../src/dataplane/io/native.js';
 
 function onPath(program: string): boolean {
-  return (process.env.PATH ?? '').split(delimiter).some((folder) => {
+  const folders = program.includes('/') ? [''] : (process.env.PATH ?? '').split(delimiter);
+  return folders.some((folder) => {
     try {
       accessSync(join(folder, program), constants.X_OK);
       return true;

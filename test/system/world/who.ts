@@ -1,13 +1,14 @@
 /**
  * Servers that say who they are and whom they see:
  *   serve NAME PORT [ADDRESS…]   prints "ready"; TCP and UDP of both families answer "NAME CLIENT", by UDP from the addresses
- *   ask tcp|udp ADDRESS PORT     prints the answer; or the error's code
+ *   ask tcp|udp ADDRESS PORT [FROM]   prints the answer; or the error's code
  *   many ADDRESS PORT COUNT      connects so many times at once, prints how many were answered within two seconds
  */
 import { createSocket } from 'node:dgram';
 import { connect, createServer } from 'node:net';
 
 const [verb, first = '', second = '', third = '', ...more] = process.argv.slice(2);
+const [own] = more;
 const plain = (address: string) => address.replace('::ffff:', '');
 
 if (verb === 'serve') {
@@ -40,7 +41,10 @@ if (verb === 'serve') {
     for (const client of clients) client.destroy();
   }, 2000);
 } else if (first === 'tcp') {
-  const client = connect({ host: second, port: Number(third), timeout: 3000 });
+  const client = connect({
+    ...{ host: second, port: Number(third), timeout: 3000 },
+    ...(own !== undefined && { localAddress: own }),
+  });
   client.on('data', (data) => console.log(String(data)));
   client.on('error', (error: NodeJS.ErrnoException) => console.log(error.code));
   client.on('timeout', () => client.destroy(Object.assign(new Error(), { code: 'ETIMEDOUT' })));
@@ -54,5 +58,5 @@ if (verb === 'serve') {
   const late = setTimeout(() => end('ETIMEDOUT'), 3000);
   socket.on('message', (data) => end(String(data)));
   socket.on('error', (error: NodeJS.ErrnoException) => end(error.code ?? error.message));
-  socket.connect(Number(third), second, () => socket.send('who'));
+  socket.bind(0, own, () => socket.connect(Number(third), second, () => socket.send('who')));
 }
