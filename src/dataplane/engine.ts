@@ -339,6 +339,6 @@ function makeVirtualServer(
   const parts = { path, services, connections, extras, ways, counts, traffic, defence, timeouts, seed };
   const director = new Director(parts);
   const ingress = new Ingress(path, director);
-  const inNetworks = new NetworkDirector(path, director, neighbours, answerer);
+  const inNetworks = new NetworkDirector(path, director, services, neighbours, answerer);
   return { services, connections, timeouts, ways, director, ingress, inNetworks };
 }

@@ -11,13 +11,16 @@
  *
  * Frames of other networks are not looked at, and neither pass stands in the way of the express paths.
  */
+
+import { ClientLoop, isDirected } from './client-loop.js';
 import type { Batch } from './core/batch.js';
 import { drop } from './core/drops.js';
 import type { Path } from './core/path.js';
 import { NO_PACKET } from './core/pool.js';
 import type { Director } from './ipvs/director.js';
-import { rewriteDestination4, rewriteDestination6, rewriteSource4, rewriteSource6 } from './ipvs/nat.js';
+import { rewriteSource4, rewriteSource6 } from './ipvs/nat.js';
 import { Parsed, parse, parseQuoted } from './ipvs/packet.js';
+import type { Services } from './ipvs/service.js';
 import { DROPPED, NO_DESTINATION, PASS, SEND, TABLE_FULL, type Verdict } from './ipvs/verdict.js';
 import { NeighbourSearch } from './neighbour-search.js';
 import type { Answerer } from './overlay/answer.js';
@@ -28,9 +31,6 @@ import { isVirtualHigh, virtualHigh, virtualLow } from './virtual-mac.js';
 import * as ethernet from './wire/ethernet.js';
 import * as icmp from './wire/icmp.js';
 import * as icmpv6 from './wire/icmpv6.js';
-import * as sctp from './wire/sctp.js';
-import * as tcp from './wire/tcp.js';
-import * as udp from './wire/udp.js';
 
 /** Indexes of networks are below. */
 const NETWORKS = 65_536;
@@ -38,6 +38,7 @@ const NETWORKS = 65_536;
 export class NetworkDirector {
   readonly #path: Path;
   readonly #director: Director;
+  readonly #loop: ClientLoop;
   readonly #neighbours: Neighbours;
   readonly #answerer: Answerer;
   readonly #search: NeighbourSearch;
@@ -47,9 +48,16 @@ export class NetworkDirector {
   readonly #directed = new Uint8Array(NETWORKS);
   #any = false;
 
-  constructor(path: Path, director: Director, neighbours: Neighbours, answerer: Answerer) {
+  constructor(
+    path: Path,
+    director: Director,
+    services: Services,
+    neighbours: Neighbours,
+    answerer: Answerer,
+  ) {
     this.#path = path;
     this.#director = director;
+    this.#loop = new ClientLoop(path, director, services);
     this.#neighbours = neighbours;
     this.#answerer = answerer;
     this.#search = new NeighbourSearch(path, neighbours);
@@ -169,7 +177,7 @@ export class NetworkDirector {
     const parsed = this.#parsed;
     const director = this.#director;
     if (!parsed.isError) {
-      const looped = this.#turnLoop(packet, network);
+      const looped = this.#loop.turn(packet, parsed, network);
       return looped === PASS ? director.balance(packet, parsed, network) : looped;
     }
     if (!parseQuoted(this.#path.pool, parsed, this.#quoted)) return PASS;
@@ -211,26 +219,6 @@ export class NetworkDirector {
     if (reason !== 0) path.drop(packet, reason);
     else local.push(packet);
     return false;
-  }
-
-  /** An answer of a client to itself, which goes to the virtual address: it is for the client's own, from the virtual one. */
-  #turnLoop(packet: number, network: number): Verdict {
-    const parsed = this.#parsed;
-    if (!isDirected(parsed.protocol)) return PASS;
-    const { destination0: a, destination1: b, destination2: c, destination3: d } = parsed;
-    const { source0, source1, source2, source3, destinationPort } = parsed;
-    setDestination(parsed, source0, source1, source2, source3);
-    const verdict = this.#director.reply(packet, parsed, network);
-    setDestination(parsed, a, b, c, d);
-    if (verdict !== SEND) return verdict;
-    const { pool } = this.#path;
-    const reason =
-      parsed.family === 4
-        ? rewriteDestination4(pool, packet, parsed, source0, destinationPort)
-        : rewriteDestination6(pool, packet, parsed, source0, source1, source2, source3, destinationPort);
-    if (reason === 0) return SEND;
-    this.#path.drop(packet, reason);
-    return DROPPED;
   }
 
   /** False: it is no longer. */
@@ -295,14 +283,4 @@ export class NetworkDirector {
       ? rewriteSource4(pool, packet, parsed, a, port)
       : rewriteSource6(pool, packet, parsed, a, b, c, d, port);
   }
-}
-
-const isDirected = (protocol: number): boolean =>
-  protocol === tcp.PROTOCOL || protocol === udp.PROTOCOL || protocol === sctp.PROTOCOL;
-
-function setDestination(parsed: Parsed, a: number, b: number, c: number, d: number): void {
-  parsed.destination0 = a;
-  parsed.destination1 = b;
-  parsed.destination2 = c;
-  parsed.destination3 = d;
 }
