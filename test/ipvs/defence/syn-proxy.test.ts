@@ -2,6 +2,7 @@
 import test, { type ExecutionContext } from 'ava';
 import { Random } from '../../../src/dataplane/core/random.js';
 import type { DefenceSpec } from '../../../src/dataplane/ipvs/defence/spec.js';
+import type { DestinationSpec } from '../../../src/dataplane/ipvs/destination.js';
 import type { ServiceSpec } from '../../../src/dataplane/ipvs/service.js';
 import { PASS, SEND } from '../../../src/dataplane/ipvs/verdict.js';
 import {
@@ -37,9 +38,11 @@ function pair(
   offer = LINUX,
   answer = LINUX,
   defence = PROXY,
-  more: { change?: Partial<ServiceSpec>; engines?: number } = {},
+  more: { change?: Partial<ServiceSpec>; engines?: number; port?: number } = {},
 ) {
-  const at = world(family, { defence, ...more });
+  const { port: service = 80, ...rest } = more;
+  const real = more.port ?? 8080;
+  const at = world(family, { defence, ...rest });
   const client = { port: 40000, next: 0xffff_fff0, time: 7000, ack: 0, heard: 0 };
   const server = { next: 0x8000_0001, time: 0x7fff_fff0, ack: 0, heard: 0 };
   const options = (o: Offer, value: number, echo: number, syn: boolean) => ({
@@ -55,7 +58,7 @@ function pair(
     fromClient: (flags: number, more: Partial<Said> = {}) =>
       at.send({
         ...{ source: CLIENTS[family], destination: VIRTUALS[family] },
-        ...{ sourcePort: client.port, destinationPort: 80 },
+        ...{ sourcePort: client.port, destinationPort: service },
         ...{ sequence: client.next, acknowledgment: client.ack, flags, window: 500 },
         ...options(offer, client.time, client.heard, (flags & SYN) !== 0),
         ...more,
@@ -63,7 +66,7 @@ function pair(
     fromServer: (flags: number, more: Partial<Said> = {}) =>
       at.send({
         ...{ source: SERVERS[family], destination: CLIENTS[family] },
-        ...{ sourcePort: 8080, destinationPort: client.port },
+        ...{ sourcePort: real, destinationPort: client.port },
         ...{ sequence: server.next, acknowledgment: server.ack, flags, window: 509 },
         ...options({ ...answer, timestamps: timed }, server.time, server.heard, (flags & SYN) !== 0),
         ...more,
@@ -74,7 +77,7 @@ function pair(
       t.is(said.length, 1);
       const [answered] = said;
       t.like(answered, {
-        ...{ source: VIRTUALS[family], destination: CLIENTS[family], sourcePort: 80 },
+        ...{ source: VIRTUALS[family], destination: CLIENTS[family], sourcePort: service },
         ...{ flags: SYN | ACK, acknowledgment: (client.next + 1) >>> 0, window: 0, sound: true },
       });
       t.deepEqual(
@@ -94,7 +97,7 @@ function pair(
     meet(): void {
       const asked = this.knock();
       t.like(asked, {
-        ...{ source: CLIENTS[family], destination: SERVERS[family], destinationPort: 8080 },
+        ...{ source: CLIENTS[family], destination: SERVERS[family], destinationPort: real },
         ...{ flags: SYN, sequence: (client.next - 1) >>> 0, sound: true, sourcePort: client.port },
         ...{ sack: offer.sack, timestamps: offer.timestamps },
       });
@@ -113,7 +116,7 @@ function pair(
       });
       t.like(toClient, {
         ...{ flags: ACK, sequence: client.ack, acknowledgment: client.next, sound: true },
-        ...{ source: VIRTUALS[family], sourcePort: 80 },
+        ...{ source: VIRTUALS[family], sourcePort: service },
         ...(timed ? { value: client.heard, echo: client.time } : { timestamps: false }),
         window: offer.scale >= 0 ? 65_160 >> 7 : 65_160,
       });
@@ -443,4 +446,32 @@ test('whatever bytes come, nothing is thrown, and no packet is lost or kept', (t
     it.at.director.fragments.clear();
     it.at.end(t);
   }
+});
+
+test('FTP’s helper and the proxy shift one after the other', (t) => {
+  const port = 21;
+  const address = { family: 4, address: [0x0a010203, 0, 0, 0], port } as const;
+  const spec: DestinationSpec = {
+    ...{ row: 0, ...address, weight: 1, forward: 'nat', near: false, upperThreshold: 0, lowerThreshold: 0 },
+    tunnel: { type: 'ipip', port: 0, checksum: 'none' },
+  };
+  const it = pair(t, 4, LINUX, LINUX, PROXY, { port, change: { port, destinations: [spec] } });
+  it.meet();
+  const { client, server } = it;
+  const text = (line: string) => new TextEncoder().encode(line);
+  it.fromClient(PSH | ACK, { payload: text('PASV\r\n') });
+  client.next = (client.next + 6) >>> 0;
+  server.ack = client.next;
+  const line = '227 Entering Passive Mode (10,1,2,3,195,80).\r\n';
+  const announced = it.fromServer(PSH | ACK, { payload: text(line) }).said[0]!;
+  const heard = new TextDecoder().decode(announced.payload);
+  t.regex(heard, /^227 Entering Passive Mode \(203,0,113,80,\d+,\d+\)\.\r\n$/);
+  t.like(announced, { sequence: client.ack, sound: true });
+  t.not(heard.length, line.length);
+  client.ack = (client.ack + heard.length) >>> 0;
+  server.next = (server.next + line.length) >>> 0;
+  t.like(it.fromClient(ACK).said[0], { acknowledgment: server.next, sound: true });
+  t.like(it.fromServer(PSH | ACK, { payload: text('150 Here it comes.\r\n') }).said[0], {
+    ...{ sequence: client.ack, sound: true },
+  });
 });
