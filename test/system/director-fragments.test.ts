@@ -57,6 +57,26 @@ labTest(
   },
 );
 
+labTest(
+  'several engines: what many programs exchange at a time in fragments arrives as well',
+  [],
+  async (t, lab) => {
+    const { client, director, servers, plane } = await directed(lab);
+    for (const server of servers) {
+      await awaitWord(spawnProgram(server, 'datagrams', ['serve', String(PORT)]), 'ready');
+    }
+    await plane.start({ engine: { count: 3 }, networks: [], services: services([1, 2]) });
+    for (const family of FAMILIES) {
+      const all = await Promise.all(
+        Array.from({ length: 6 }, () => exchange(client, VIRTUAL[family], 8192, 50)),
+      );
+      t.deepEqual(all, Array(6).fill('50 of 50'), `IPv${family}`);
+      t.deepEqual(await assembled(director, family), { whole: 0, failed: 0 });
+    }
+    await nothingDropped(t, plane);
+  },
+);
+
 labTest('fragments that are for no service go their way', [], async (t, lab) => {
   const { client, director, servers, plane } = await directed(lab);
   const own = FAMILIES.map((family) =>

@@ -4,6 +4,7 @@
  *
  *     client ─ r1 ─ r2 ─ director ─ r3 ─ r4 ─ server          link i has 10.9.i.0/24 and fd09:i::/64, .1 on its left
  */
+import { createRequire } from 'node:module';
 import type { ExecutionContext } from 'ava';
 import type { Host, Lab } from '../../src/cli/lab/lab.js';
 import { at, FAMILIES, type Family, nothingDropped, type Services, VIRTUAL } from './world/directed.js';
@@ -86,15 +87,16 @@ async function discovers(
   t: ExecutionContext,
   { client, server, plane }: Chain,
   narrow: number,
+  virtual: Record<Family, string> = VIRTUAL,
 ): Promise<void> {
   for (const family of FAMILIES) {
     t.is(
-      await say(client, 'echo', 'exchange', VIRTUAL[family], '80', String(4 << 20)),
+      await say(client, 'echo', 'exchange', virtual[family], '80', String(4 << 20)),
       'right',
       `IPv${family}`,
     );
     t.deepEqual(
-      [await learnt(client, VIRTUAL[family]), await learnt(server, clientOf(family))],
+      [await learnt(client, virtual[family]), await learnt(server, clientOf(family))],
       [NARROW, NARROW],
       `IPv${family}, link ${narrow}`,
     );
@@ -112,6 +114,26 @@ for (const [narrow, where] of [
     await discovers(t, await chain(lab, narrow, services()), narrow);
   });
 }
+
+/** The package polls on the main thread alone, where no test runs: whether its addon has been built. */
+const rawSocket = (() => {
+  try {
+    createRequire(import.meta.url).resolve('raw-socket/build/Release/raw.node');
+    return true;
+  } catch {
+    return false;
+  }
+})();
+
+/** Routers' errors about IPv6 replies come to the host by a raw socket. */
+labTest(
+  'path MTU discovery works where a service has an address of the host',
+  rawSocket ? [] : ['the package raw-socket'],
+  async (t, lab) => {
+    const own = { 4: end(2, 2, 4), 6: end(2, 2, 6) };
+    await discovers(t, await chain(lab, 1, services(own)), 1, own);
+  },
+);
 
 labTest('errors of the server and of routers behind the director reach the client', [], async (t, lab) => {
   const { client, hosts, plane } = await chain(lab, -1, services());
@@ -142,7 +164,13 @@ labTest(
       await ping(director, serverOf(family));
       await ping(director, clientOf(family));
       // With the address of the way there, as without a director.
-      const { stdout } = await director.run('ip', ['route', 'get', serverOf(family)]);
+      const { stdout } = await director.run('ip', [
+        'route',
+        'get',
+        serverOf(family),
+        'ipproto',
+        family === 4 ? 'icmp' : 'ipv6-icmp',
+      ]);
       t.true(stdout.includes(`src ${end(DIRECTOR, 1, family)}`), stdout);
       for (const [from, to] of [
         [router, own[family]],

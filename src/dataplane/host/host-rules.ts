@@ -16,7 +16,7 @@
  *     200  the host's own addresses (moved here from 0: a service may have one of them, and local clients are served)
  *
  * Errors about replies come to the service's address. Those of IPv6 are left to 108, so that an address that the host
- * has itself keeps its neighbour discovery.
+ * has itself keeps its neighbour discovery: what 106 gives the host then is heard of in own-address-errors.ts.
  */
 import { RT_TABLE_LOCAL, type Rule } from '../io/rtnetlink/rule.js';
 import * as icmp from '../wire/icmp.js';

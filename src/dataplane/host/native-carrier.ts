@@ -19,6 +19,7 @@ import {
 import { Engines } from './engines.js';
 import { HostPlace } from './host-side.js';
 import { MARKS_MAX, type MarkPlace, MarkPlaces } from './mark-places.js';
+import { OwnAddressErrors } from './own-address-errors.js';
 import { tapRefusal, vtepRefusal } from './refusals.js';
 import * as reports from './reports.js';
 import type { ServiceChange, ServiceOrders } from './service-keeper.js';
@@ -49,6 +50,7 @@ export class NativeCarrier implements Carrier {
   #tunnelLost = false;
   /** there while there are services, or were */
   #host: HostPlace | undefined;
+  #ownErrors: OwnAddressErrors | undefined;
   #ways: WayKeeper | undefined;
   readonly #marks: MarkPlaces;
   #led: Pick<ServiceChange, 'services' | 'destinations'> = { services: [], destinations: [] };
@@ -193,6 +195,10 @@ export class NativeCarrier implements Carrier {
     await this.#threads.order((engine) => [...(found?.orders(engine) ?? []), ...serviceOrders(change)]);
     found?.close();
     this.#lead();
+    if (services.some(({ family }) => family === 6)) {
+      const { connections } = this.#shared.memory.virtualServer;
+      this.#ownErrors ??= new OwnAddressErrors(connections, this.#events.logger);
+    }
     const idle = this.#marks.lead(marks);
     if (idle.length === 0) return;
     await this.#threads.order(() => idle.map(({ port }): Order => ({ kind: 'detach', port })));
@@ -253,6 +259,7 @@ export class NativeCarrier implements Carrier {
     this.#ways?.close();
     this.#marks.close(this.#marks.all);
     this.#host?.close();
+    this.#ownErrors?.close();
     this.#keeper.close();
     this.#underlay.close();
     need().close(this.#changes);

@@ -3,8 +3,9 @@
  * connection it went by is kept for the later ones (fragments.ts). They follow it under the same addresses; nothing is
  * put together, as IPVS does it (ip_vs_gather_frags), so the path's MTU is what it was.
  *
- * Every engine knows what it has seen itself. The kernel hands fragments of the same two addresses to one of them, for
- * a TUN's queue is chosen by a hash that leaves out the ports of all fragments, the first one too (skb_get_hash).
+ * Every engine knows what it has seen itself. The kernel hands all fragments of the same two addresses to one of them: a
+ * TUN's queue is chosen by a hash that leaves out the ports of fragments, of the first one too (tun_automq_select_queue),
+ * or is the one by which the other direction went last, which comes to the same engine once it has answered.
  */
 import { Batch } from '../core/batch.js';
 import { drop } from '../core/drops.js';

@@ -3,37 +3,20 @@
  * Without the package, or without the right to open such a socket, nothing is sent, and the log says so once.
  */
 import { randomBytes } from 'node:crypto';
-import { createRequire } from 'node:module';
-import { isMainThread } from 'node:worker_threads';
 import * as checksum from '../../wire/checksum.js';
 import * as icmp from '../../wire/icmp.js';
 import * as icmpv6 from '../../wire/icmpv6.js';
 import * as ipv4 from '../../wire/ipv4.js';
 import * as ipv6 from '../../wire/ipv6.js';
 import { ipText } from '../ip-text.js';
+import {
+  ICMPV6_FILTER,
+  icmpv6Filter,
+  loadRawSocket,
+  type RawSocket,
+  type RawSocketModule,
+} from '../raw-socket.js';
 import type { EchoListener, EchoTransport, Log } from './transport.js';
-
-/** As much of raw-socket as is used here. */
-interface RawSocketModule {
-  createSocket(options: { protocol: number; addressFamily: number; bufferSize: number }): RawSocket;
-  AddressFamily: { IPv4: number; IPv6: number };
-}
-
-interface RawSocket {
-  on(event: 'message', handler: (message: Buffer, source: string) => void): void;
-  on(event: 'error', handler: (error: Error) => void): void;
-  on(event: 'close', handler: () => void): void;
-  setOption(level: number, option: number, value: number): void;
-  setOption(level: number, option: number, value: Buffer, length: number): void;
-  send(
-    buffer: Buffer,
-    offset: number,
-    length: number,
-    address: string,
-    done: (error: Error | null) => void,
-  ): void;
-  close(): void;
-}
 
 const IPPROTO_IP = 0;
 const IPPROTO_IPV6 = 41;
@@ -42,7 +25,6 @@ const IPV6_MTU_DISCOVER = 23;
 const PMTUDISC_PROBE = 3; // don't fragment, and don't mind what is known of the path
 const SOL_RAW = 255;
 const ICMP_FILTER = 1; // u32: types that are kept out, as bits
-const ICMPV6_FILTER = 1; // 256 bits, the same
 
 const COOKIE = 8; // where it stands: behind the echo's header
 const COOKIE_BYTES = 8;
@@ -98,7 +80,7 @@ export class IcmpEcho implements EchoTransport {
   #socket(family: 4 | 6): RawSocket | undefined {
     if (!this.#usable || this.#sockets[family] !== undefined) return this.#sockets[family];
     try {
-      this.#raw ??= load();
+      this.#raw ??= loadRawSocket();
       this.#sockets[family] = this.#open(this.#raw, family);
     } catch (error) {
       this.#usable = false;
@@ -165,17 +147,4 @@ export class IcmpEcho implements EchoTransport {
     if (cookie.length < COOKIE_BYTES || bytes.readUInt16BE(at + 4) !== this.#identifier) return;
     if (this.#cookie.equals(cookie)) this.listener?.answered(bytes.readUInt16BE(at + 6));
   }
-}
-
-/** The package polls on the main thread's loop, whoever loads it; from another thread that ends in a crash. */
-function load(): RawSocketModule {
-  if (!isMainThread) throw new Error('raw sockets need the main thread');
-  return createRequire(import.meta.url)('raw-socket') as RawSocketModule;
-}
-
-/** All types kept out but these. */
-function icmpv6Filter(passed: number[]): Buffer {
-  const words = new Uint32Array(8).fill(0xffffffff); // in the host's byte order
-  for (const type of passed) words[type >>> 5] &= ~(1 << (type & 31));
-  return Buffer.from(words.buffer);
 }
