@@ -19,6 +19,9 @@ import { awaitWord, program, spawnProgram } from './world/programs.js';
 import { floodSyns } from './world/syn-flood.js';
 import { until } from './world/until.js';
 
+/** npx has another program of that name on the PATH. */
+const NFT = '/usr/sbin/nft';
+
 const PROXIED: Services = both([1, 2]).flatMap((each) =>
   each.listen.startsWith('tcp') ? [{ ...each, synProxy: true }] : [],
 );
@@ -142,18 +145,41 @@ labTest(
 
 labTest(
   'a lost SYN of the proxy is sent again, though the client waits in silence',
-  ['nft'],
+  [NFT],
   async (t, lab) => {
     const { client, servers } = await place(lab, PROXIED);
+    const chain =
+      'type filter hook input priority 0; tcp flags syn / syn,ack limit rate 1/hour burst 1 packets counter drop;';
     for (const server of servers) {
-      await server.run('nft', ['-f', '-'], {
-        input:
-          'table inet t { chain c { type filter hook input priority 0; tcp flags syn / syn,ack limit rate 1/hour burst 1 packets drop; } }\n',
-      });
+      await server.run(NFT, ['-f', '-'], { input: `table inet t {\n chain c {\n${chain}\n}\n}\n` });
     }
     for (let i = 0; i < 2; i++) t.regex(await ask(client, 'tcp', VIRTUAL[4]), /^s[12] 10\.0\.0\.2$/);
+    for (const server of servers) {
+      const { stdout } = await server.run(NFT, ['list', 'ruleset']);
+      t.regex(stdout, /counter packets 1 /);
+    }
   },
 );
+
+labTest('a service by mark may have the SYN proxy', [NFT], async (t, lab) => {
+  const { client, director, plane } = await place(lab, [
+    { ...service('mark://7', 4, [1], 0), synProxy: true },
+    { ...service('mark6://7', 6, [1], 0), synProxy: true },
+  ]);
+  const rules = FAMILIES.map(
+    (family) => `${family === 4 ? 'ip' : 'ip6'} daddr ${VIRTUAL[family]} tcp dport 8080 meta mark set 7;`,
+  );
+  const chain = `chain c { type filter hook prerouting priority mangle; ${rules.join(' ')}\n}`;
+  await director.run(NFT, ['-f', '-'], { input: `table inet t {\n${chain}\n}\n` });
+  // What has no route gets no mark.
+  await director.ip(`route add ${VIRTUAL[4]} via 10.0.0.2`);
+  await director.ip(`-6 route add ${VIRTUAL[6]} via fd00::2`);
+  for (const family of FAMILIES) {
+    t.is(await ask(client, 'tcp', VIRTUAL[family], 8080), `s1 ${addressOf(0, family)}`);
+  }
+  const { counters } = await plane.stats();
+  t.deepEqual([counters.cookiesSent, counters.cookiesAccepted], [2, 2]);
+});
 
 labTest(
   'a source is held back beyond its burst while another is served; who is not allowed gets no answer',
