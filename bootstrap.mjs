@@ -39,8 +39,8 @@ const TEST = [
   ['dnsmasq', 'dnsmasq-base'],
   ['dig', 'bind9-dnsutils'],
   ['sipp', 'sip-tester'],
+  ['/usr/sbin/nft', 'nftables'],
   ['vsftpd', 'vsftpd'],
-  ['nft', 'nftables'],
 ];
 /** For node-gyp, which compiles the optional raw-socket while npm installs it. */
 const GYP = [
