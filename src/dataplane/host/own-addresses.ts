@@ -1,35 +1,37 @@
 /**
- * Addresses of services that the host serves itself though it hasn't got them (ip_vs_null_xmit): routes in its table of own
- * addresses, which deliver here what the director lets through, and let its servers answer from there.
+ * Addresses of services that the host serves itself though it hasn't got them (ip_vs_null_xmit): it gets them on its
+ * loopback interface, so that what the director lets through is delivered here, and its servers can answer from there.
  */
-import { addresses as addressesOf } from '../io/rtnetlink/address.js';
+import { addAddress, addresses as addressesOf, removeAddress } from '../io/rtnetlink/address.js';
 import { linkByName } from '../io/rtnetlink/link.js';
-import { addRoute, type NewRoute, removeRoute } from '../io/rtnetlink/route.js';
-import { RT_TABLE_LOCAL } from '../io/rtnetlink/rule.js';
+
+interface Own {
+  index: number;
+  cidr: string;
+}
 
 export class OwnAddresses {
-  readonly #routes = new Map<string, NewRoute>();
+  readonly #own = new Map<string, Own>();
 
-  /** From now on these, and no others of ours. */
+  /** From now on these, and no others of ours. Throws NetlinkError. */
   keep(addresses: readonly string[]): void {
-    for (const [address, route] of this.#routes) {
+    for (const [address, { index, cidr }] of this.#own) {
       if (addresses.includes(address)) continue;
       try {
-        removeRoute('', route);
+        removeAddress('', index, cidr);
       } catch {} // the namespace is going
-      this.#routes.delete(address);
+      this.#own.delete(address);
     }
-    const missing = addresses.filter((address) => !this.#routes.has(address));
+    const missing = addresses.filter((address) => !this.#own.has(address));
     if (missing.length === 0) return;
+    // One that the host has is the host's.
     const had = new Set(addressesOf('').map(({ address }) => address));
+    const index = linkByName('', 'lo')?.index;
     for (const address of missing) {
-      if (had.has(address)) continue;
-      const index = linkByName('', 'lo')?.index;
-      if (index === undefined) continue;
-      const to = `${address}/${address.includes(':') ? 128 : 32}`;
-      const route = { to, via: null, index, table: RT_TABLE_LOCAL, local: true };
-      addRoute('', route);
-      this.#routes.set(address, route);
+      if (had.has(address) || index === undefined) continue;
+      const cidr = `${address}/${address.includes(':') ? 128 : 32}`;
+      addAddress('', index, cidr, { scope: 'host' });
+      this.#own.set(address, { index, cidr });
     }
   }
 }

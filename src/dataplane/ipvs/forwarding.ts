@@ -124,11 +124,10 @@ export class Forwarding {
    * @param find number × 2 of the connection that the packet is of, NO_CONNECTION if there is none
    */
   answerError(packet: number, outer: Parsed, quoted: Parsed, find: (inner: Parsed) => number): Verdict {
-    const way = this.#tunnelErrors.read(quoted);
-    if (way === undefined) return PASS;
+    if (!this.#tunnelErrors.read(quoted)) return PASS;
     const found = find(this.#tunnelErrors.inner);
     if (found === NO_CONNECTION || (found & 1) !== 0) return PASS;
-    this.#tunnelErrors.answer(packet, outer, way, this.out);
+    this.#tunnelErrors.answer(packet, outer, quoted, this.out);
     this.#path.pool.free(packet);
     return TAKEN;
   }

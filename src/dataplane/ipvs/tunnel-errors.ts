@@ -8,8 +8,8 @@ import * as icmp from '../wire/icmp.js';
 import * as icmpv6 from '../wire/icmpv6.js';
 import type { Answers } from './answers.js';
 import { Parsed, parseAt } from './packet.js';
-import { carried, largestPayload } from './tunnel.js';
-import type { Way, Ways } from './ways.js';
+import { carried } from './tunnel.js';
+import type { Ways } from './ways.js';
 
 /** Linux quotes no packet of which less MTU is left. */
 const LEAST_MTU4 = 68;
@@ -28,21 +28,20 @@ export class TunnelErrors {
     this.#answers = answers;
   }
 
-  /** The tunnel that a quoted packet was in, and `inner` what it carries; undefined when it was in none of ours. */
-  read(quoted: Parsed): Way | undefined {
-    const way = this.#ways.tunnelOf(quoted);
-    if (way === undefined) return undefined;
-    const at = carried(this.#pool, quoted, way.tunnel!.port);
-    return at >= 0 && parseAt(this.#pool, at, quoted.end, this.inner) ? way : undefined;
+  /** Whether the quoted packet was in a tunnel of ours; `inner` is what it carries. */
+  read(quoted: Parsed): boolean {
+    if (quoted.family !== 4 || !this.#ways.isTunnel(quoted)) return false;
+    const at = carried(this.#pool, quoted, quoted.destinationPort);
+    return at >= 0 && parseAt(this.#pool, at, quoted.end, this.inner);
   }
 
-  /** @param outer what was read of the error */
-  answer(packet: number, outer: Parsed, way: Way, out: Batch): void {
+  /** @param outer what was read of the error, of whose quote `inner` was read */
+  answer(packet: number, outer: Parsed, quoted: Parsed, out: Batch): void {
     const { inner } = this;
     const { bytes } = this.#pool;
     const { flags: type, code } = outer;
     const needed = type === icmp.UNREACHABLE && code === icmp.FRAGMENTATION_NEEDED;
-    const mtu = needed ? largestPayload(way.tunnel!, icmp.mtu(bytes, outer.transport)) : 0;
+    const mtu = needed ? icmp.mtu(bytes, outer.transport) - (inner.ip - quoted.ip) : 0;
     if (inner.family === 4) {
       if (!needed || mtu >= LEAST_MTU4) this.#answers.pass(packet, inner, type, code, mtu, out);
     } else if (needed) {

@@ -3,6 +3,7 @@
  * from what control says of destinations, for it changes with the host's routes, and a connection needs it also after its
  * destination has left.
  */
+import * as udp from '../wire/udp.js';
 import type { Forward } from './destination.js';
 import type { Parsed } from './packet.js';
 import type { Tunnel } from './tunnel.js';
@@ -37,14 +38,17 @@ export class Ways {
     return this.#byRow[row];
   }
 
-  /** The tunnel over IPv4 that the packet left by, as an ICMP error quotes it; it is asked for errors only. */
-  tunnelOf(quoted: Parsed): Way | undefined {
-    for (const way of this.#byRow) {
+  /** Whether a packet over IPv4, of which an ICMP error speaks, has the ends of a tunnel of ours, and the port if it is UDP. */
+  isTunnel(quoted: Parsed): boolean {
+    return this.#byRow.some((way) => {
       const tunnel = way?.tunnel;
-      if (tunnel == null || tunnel.family !== 4 || quoted.family !== 4) continue;
-      if (tunnel.destination[0] !== quoted.destination0 || tunnel.source[0] !== quoted.source0) continue;
-      return way;
-    }
-    return undefined;
+      return (
+        tunnel != null &&
+        tunnel.family === quoted.family &&
+        tunnel.destination[0] === quoted.destination0 &&
+        tunnel.source[0] === quoted.source0 &&
+        (quoted.protocol !== udp.PROTOCOL || tunnel.port === quoted.destinationPort)
+      );
+    });
   }
 }

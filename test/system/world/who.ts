@@ -42,7 +42,7 @@ if (verb === 'serve') {
   }, 2000);
 } else if (first === 'tcp') {
   const client = connect({
-    ...{ host: second, port: Number(third), timeout: 3000 },
+    ...{ host: second, port: Number(third), timeout: 5000 },
     ...(own !== undefined && { localAddress: own }),
   });
   client.on('data', (data) => console.log(String(data)));

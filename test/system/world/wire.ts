@@ -94,6 +94,15 @@ export async function inspect(file: string, port = PORT): Promise<{ sound: numbe
   };
 }
 
+/** As Linux sends 0 of TCP at times; both are the same number to who sums it, but Wireshark wants the other. */
+const OTHER_ZERO = 'TCP CHECKSUM 0xFFFF';
+
+/** What of a capture is malformed, or has a wrong checksum in any of its headers. */
+export async function faultsIn(file: string): Promise<string[]> {
+  const lines = await tshark(file, BAD, ['frame.number', 'frame.protocols', '_ws.col.Info']);
+  return lines.filter((line) => !line.includes(OTHER_ZERO));
+}
+
 /** Frames of the local experimental EtherType that arrive at a workload, counted by their last byte. */
 export class Listener {
   readonly #child;

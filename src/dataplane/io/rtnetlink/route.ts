@@ -14,8 +14,6 @@ export interface NewRoute {
   readonly table?: number;
   /** `via` is on the link, whatever the other routes say */
   readonly onLink?: boolean;
-  /** the host's own: what is for it is delivered here */
-  readonly local?: boolean;
 }
 
 /** Where the kernel would send a packet. */
@@ -43,9 +41,7 @@ const RT_TABLE_MAIN = 254;
 const RTPROT_STATIC = 4;
 const RT_SCOPE_UNIVERSE = 0;
 const RT_SCOPE_LINK = 253;
-const RT_SCOPE_HOST = 254;
 const RTN_UNICAST = 1;
-const RTN_LOCAL = 2;
 const RTNH_F_ONLINK = 4;
 const RTN_TYPES = ['other', 'unicast', 'local', 'broadcast', 'other', 'multicast'] as const;
 
@@ -104,18 +100,17 @@ function words({ to, via, index }: NewRoute): string {
 
 /** struct rtmsg and its attributes */
 function describe(writer: MessageWriter, route: NewRoute): void {
-  const { to, via, index, table = RT_TABLE_MAIN, onLink = false, local = false } = route;
+  const { to, via, index, table = RT_TABLE_MAIN, onLink = false } = route;
   const gateway = via === null ? undefined : ipBytes(via);
   const { bytes, prefixLength } =
     to === 'default' ? { bytes: new Uint8Array(gateway?.length ?? 4), prefixLength: 0 } : parseCidr(to);
-  const near = local ? RT_SCOPE_HOST : RT_SCOPE_LINK;
-  const scope = gateway === undefined && familyOf(bytes) === AF_INET ? near : RT_SCOPE_UNIVERSE;
+  const scope = gateway === undefined && familyOf(bytes) === AF_INET ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
   writer.u8(familyOf(bytes)).u8(prefixLength).u8(0).u8(0);
   writer
     .u8(table > 255 ? 0 : table)
     .u8(RTPROT_STATIC)
     .u8(scope)
-    .u8(local ? RTN_LOCAL : RTN_UNICAST)
+    .u8(RTN_UNICAST)
     .u32(onLink ? RTNH_F_ONLINK : 0);
   if (table > 255) writer.attributeU32(RTA_TABLE, table);
   if (prefixLength > 0) writer.attribute(RTA_DST, bytes);
