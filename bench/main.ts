@@ -20,11 +20,12 @@ const BENCHES: Record<Group, () => Promise<Bench>> = {
   path: async () => (await import('./path/path.js')).benchPath,
   system: async () => (await import('./system/system.js')).benchSystem,
   director: async () => (await import('./system/director/director.js')).benchDirector,
+  flood: async () => (await import('./system/director/flood.js')).benchFlood,
   idle: async () => (await import('./system/idle.js')).benchIdle,
   scale: async () => (await import('./system/scale.js')).benchScale,
 };
 
-const NEED_ROOT: readonly Group[] = ['system', 'director', 'idle', 'scale'];
+const NEED_ROOT: readonly Group[] = ['system', 'director', 'flood', 'idle', 'scale'];
 
 async function main(): Promise<number> {
   const options = parse(process.argv.slice(2));

@@ -1,7 +1,7 @@
 /** The bench's command line. */
 import { Command, InvalidArgumentError } from 'commander';
 
-export const GROUPS = ['micro', 'path', 'system', 'director', 'idle', 'scale'] as const;
+export const GROUPS = ['micro', 'path', 'system', 'director', 'flood', 'idle', 'scale'] as const;
 export type Group = (typeof GROUPS)[number];
 
 export interface Options {
@@ -46,7 +46,7 @@ function say(line: string): void {
 
 export function parse(argv: readonly string[]): Options {
   const command = new Command('bench')
-    .description('Measures Viaduct beside its peers. Needs root for system, director, idle and scale.')
+    .description('Measures Viaduct beside its peers. Needs root for system, director, flood, idle and scale.')
     .argument(
       '[groups...]',
       `what to run: ${GROUPS.join(', ')} (all; with --quick the first three)`,

@@ -12,7 +12,7 @@ static const struct loop_case cases[] = {
   {"table", table_prepare, table_pass},   {"hash", encap_prepare, hash_pass},
   {"checksum", checksum_prepare, checksum_pass}, {"encap", encap_prepare, encap_pass},
   {"decap", decap_prepare, decap_pass},   {"segment", segment_prepare, segment_pass},
-  {"coalesce", coalesce_prepare, coalesce_pass},
+  {"coalesce", coalesce_prepare, coalesce_pass}, {"nat", nat_prepare, nat_pass},
 };
 
 static double now(void) {

@@ -72,3 +72,5 @@ void segment_prepare(unsigned n);
 unsigned segment_pass(void);
 void coalesce_prepare(unsigned n);
 unsigned coalesce_pass(void);
+void nat_prepare(unsigned n);
+unsigned nat_pass(void);

@@ -2,6 +2,7 @@
  * A director between a client and three servers, alike for every side:
  *
  *     client 10.0.0.2 ─── 10.0.0.1 director 10.N.0.1 ─── 10.N.0.2 server N (1, 2, 3)
+ *   attacker 10.9.0.2 ─── 10.9.0.1 (where there is one)
  *
  * The virtual addresses stand on the director's loopback, and the client's default route leads there. Servers answer
  * by way of the director, too, so that masquerading works.
@@ -28,7 +29,10 @@ export const addressOf = (server: number, family: Family): string =>
 export const socketOf = (address: string, port: number): string =>
   address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 
+const ATTACKER = 9;
+
 export interface Place {
+  lab: Lab;
   client: Host;
   director: Host;
   servers: Host[];
@@ -57,7 +61,27 @@ export async function buildPlace(lab: Lab): Promise<Place> {
   await director.run('sysctl', ['-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1']);
   await director.ip(`addr add ${VIRTUAL[4]}/32 dev lo`);
   await director.ip(`addr add ${VIRTUAL[6]}/128 dev lo nodad`);
-  return { client, director, servers };
+  return { lab, client, director, servers };
+}
+
+export interface Attacker {
+  host: Host;
+  /** arguments of bench/reference/flood.c that say where to */
+  to: string[];
+}
+
+/** A host of its own, whose packets come in at another interface than the client's. */
+export async function addAttacker({ lab, director }: Place): Promise<Attacker> {
+  const host = await lab.host('x');
+  const name = `to${ATTACKER}`;
+  const gateway = { host: director, name, addresses: [`10.${ATTACKER}.0.1/24`] };
+  await lab.link(gateway, { host, name: 'eth0', addresses: [`10.${ATTACKER}.0.2/24`] });
+  // What is sent back to sources that nobody has ends there.
+  await director.ip(`route add 100.64.0.0/10 via 10.${ATTACKER}.0.2`);
+  await host.ip('route add blackhole 100.64.0.0/10');
+  await director.run('sysctl', ['-qw', `net.ipv4.conf.${name}.rp_filter=0`, 'net.ipv4.conf.all.rp_filter=0']);
+  const [link] = JSON.parse(await director.ip(`-j link show ${name}`)) as [{ address: string }];
+  return { host, to: ['-i', 'eth0', '-m', link.address, '-a', VIRTUAL[4]] };
 }
 
 /** Loads go to the virtual address, or straight to the first server. */

@@ -8,33 +8,45 @@ import { has } from '../../machine.js';
 import { reference } from '../../reference/tools.js';
 import { awaitWord } from '../load.js';
 import type { Side } from '../side.js';
-import { startDataplane } from '../viaduct.js';
-import { addressOf, buildPlace, FAMILIES, PORTS, sideOf, socketOf, VIRTUAL } from './place.js';
+import { type Running, startDataplane } from '../viaduct.js';
+import { addressOf, buildPlace, FAMILIES, type Place, PORTS, sideOf, socketOf, VIRTUAL } from './place.js';
 
 /** The client reaches the servers through the director's host, which only routes. */
 async function buildNone(lab: Lab): Promise<Side> {
   return sideOf('no director', await buildPlace(lab), true);
 }
 
-async function buildViaduct(lab: Lab): Promise<Side> {
-  const place = await buildPlace(lab);
+/** Services of Viaduct's on these addresses, each with what is asked for besides. */
+export async function directViaduct(place: Place, extra: object = {}, whole: object = {}): Promise<Running> {
   const services = FAMILIES.flatMap((family) =>
     PORTS.map(({ protocol, port, servers }) => ({
       listen: `${protocol}://${socketOf(VIRTUAL[family], port)}`,
       scheduler: 'rr',
+      ...(protocol === 'tcp' && extra),
       destinations: servers.map((server) => ({ address: socketOf(addressOf(server, family), port) })),
     })),
   );
-  const running = await startDataplane(place.director, { networks: [], services });
+  const running = await startDataplane(place.director, { networks: [], services, ...whole });
   await waitFor(running.socket);
   // It answers once the services are in force.
   await ask(running.socket, '/v1/stats');
+  return running;
+}
+
+async function buildViaduct(lab: Lab): Promise<Side> {
+  const place = await buildPlace(lab);
+  const running = await directViaduct(place);
   return { ...sideOf('viaduct', place), processes: [running.pid], log: running.log };
 }
 
 /** Destination NAT, round robin by connection. */
 async function buildNftables(lab: Lab): Promise<Side> {
   const place = await buildPlace(lab);
+  await directNftables(place);
+  return sideOf('nftables', place);
+}
+
+export async function directNftables(place: Place): Promise<void> {
   const rules = FAMILIES.flatMap((family) =>
     PORTS.map(({ protocol, port, servers }) => {
       const ip = family === 4 ? 'ip' : 'ip6';
@@ -47,7 +59,6 @@ async function buildNftables(lab: Lab): Promise<Side> {
   );
   const table = `table inet director { chain pre { type nat hook prerouting priority -100; policy accept;\n${rules.join('\n')}\n}\n}\n`;
   await place.director.run('nft', ['-f', '-'], { input: table });
-  return sideOf('nftables', place);
 }
 
 const TCP = PORTS.filter(({ protocol }) => protocol === 'tcp');
