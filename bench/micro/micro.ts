@@ -4,6 +4,7 @@ import { format, table } from '../statistics.js';
 import { type Case, FAR_GOAL, FIRST_GOAL, measure, type Place, type Rate } from './case.js';
 import { checksumCases } from './checksum.js';
 import { decapCases } from './decap.js';
+import { directorCases } from './director.js';
 import { encapCases } from './encap.js';
 import { hashCases } from './hash.js';
 import { natCases } from './nat.js';
@@ -20,6 +21,7 @@ export const MICRO_CASES: readonly (() => Case[])[] = [
   splitCases,
   scheduleCases,
   natCases,
+  directorCases,
 ];
 
 export function rateTable(rates: readonly Rate[]): string {

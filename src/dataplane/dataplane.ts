@@ -2,7 +2,6 @@
  * The face of the data plane: takes whole wanted configurations, performs the difference, and says what is.
  * It runs on the main thread; packets are the engines' (engine-thread.ts).
  */
-import { randomBytes, randomInt } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { type Settled, settle } from './config/settled.js';
 import type { Config } from './config.js';
@@ -29,8 +28,6 @@ import { endConnectionsOf, refuseTakenAddresses, VirtualAddresses } from './host
 import { connectionRows, virtualServerRows } from './host/virtual-server.js';
 import { addon } from './io/native.js';
 import { Connections } from './ipvs/connections.js';
-import { allocateDefence, SECRET_BYTES } from './ipvs/defence/memory.js';
-import { DestinationCounts } from './ipvs/destination.js';
 import { ESTIMATE_MS } from './ipvs/estimator.js';
 import { Extras } from './ipvs/extras.js';
 import { NOTHING_CARRIED } from './ipvs/service-report.js';
@@ -49,6 +46,7 @@ import type {
   Watch,
   WatchOptions,
 } from './report.js';
+import { allocateVirtualServer } from './virtual-server.js';
 
 export { type Config, ConfigError, parseConfig } from './config.js';
 // What a program needs that gives endpoints devices of its own (examples/embed.mjs).
@@ -82,10 +80,6 @@ const MTU_TICKS = 10;
 
 /** The last ports of an engine: one for each mark, and that of the host's side. */
 const HOST_PORTS = MARKS_MAX + 1;
-/** Destinations that count connections, those draining included. */
-const DESTINATIONS = 65_536;
-/** Connections of which more must be kept than a record holds. */
-const EXTRAS = 65_536;
 
 /** What exists from the first configuration on. */
 interface Running {
@@ -201,19 +195,11 @@ class HostDataplane implements Dataplane {
       throw new ApplyError(`underlay.device ${device} needs the native addon; use dgram, or build it`);
     }
     const engines = portable ? 1 : engine.count;
-    const { connections: room } = settle(config, null).virtualServer;
     const memory = {
       fdb: Fdb.allocate(sizes.fdb),
       neighbours: Neighbours.allocate(sizes.neighbours),
       vteps: Vteps.allocate(sizes.vteps, sizes.vteps),
-      virtualServer: {
-        connections: Connections.allocate(room),
-        destinations: DestinationCounts.allocate(DESTINATIONS),
-        extras: Extras.allocate(EXTRAS),
-        defence: allocateDefence(room, randomBytes(SECRET_BYTES)),
-        traffic: Array.from({ length: engines }, () => Traffic.allocate(DESTINATIONS)),
-        seed: randomInt(2 ** 31),
-      },
+      virtualServer: allocateVirtualServer(settle(config, null).virtualServer.connections, engines),
       watch: watchMemory(engines),
     };
     const shared: Shared = {

@@ -12,21 +12,9 @@ import type { Counters } from './core/counters.js';
 import { drop } from './core/drops.js';
 import { Path } from './core/path.js';
 import type { Pool } from './core/pool.js';
-import { Random } from './core/random.js';
 import { hop, NO_TRACER, type Tracer } from './core/tracer.js';
 import type { Vteps } from './core/vteps.js';
 import type { Device, Underlay } from './io/device.js';
-import { Connections } from './ipvs/connections.js';
-import type { DefenceMemory } from './ipvs/defence/memory.js';
-import { DestinationCounts } from './ipvs/destination.js';
-import { Director } from './ipvs/director.js';
-import { Extras } from './ipvs/extras.js';
-import { Ingress } from './ipvs/ingress.js';
-import { Services } from './ipvs/service.js';
-import { Timeouts } from './ipvs/states.js';
-import { Traffic } from './ipvs/traffic.js';
-import { Ways } from './ipvs/ways.js';
-import { NetworkDirector } from './network-director.js';
 import { Answerer } from './overlay/answer.js';
 import { Bridge } from './overlay/bridge.js';
 import type { Fdb } from './overlay/fdb.js';
@@ -34,6 +22,7 @@ import { Inbound } from './overlay/inbound.js';
 import type { Neighbours } from './overlay/neighbour.js';
 import { Networks } from './overlay/network.js';
 import { Outbound } from './overlay/outbound.js';
+import { VirtualServer, type VirtualServerMemory } from './virtual-server.js';
 
 export interface EngineParts {
   /** which of several it is; 0 when it is alone */
@@ -50,29 +39,6 @@ export interface EngineParts {
   virtualServer?: VirtualServerMemory;
   /** milliseconds, monotonic, the same on every engine */
   clock: () => number;
-}
-
-/** What the directors of all engines share. */
-export interface VirtualServerMemory {
-  connections: SharedArrayBuffer;
-  destinations: SharedArrayBuffer;
-  extras: SharedArrayBuffer;
-  defence: DefenceMemory;
-  /** a block an engine, which it alone writes */
-  traffic: readonly SharedArrayBuffer[];
-  /** of what schedulers draw */
-  seed: number;
-}
-
-/** The virtual server as one engine has it. */
-interface VirtualServer {
-  services: Services;
-  connections: Connections;
-  timeouts: Timeouts;
-  ways: Ways;
-  director: Director;
-  ingress: Ingress;
-  inNetworks: NetworkDirector;
 }
 
 export class Engine {
@@ -107,7 +73,7 @@ export class Engine {
     this.#bridge = new Bridge(this.path, this.networks, fdb, vteps, answerer);
     const index = parts.index ?? 0;
     this.virtualServer =
-      virtualServer && makeVirtualServer(this.path, virtualServer, index, neighbours, answerer);
+      virtualServer && new VirtualServer(this.path, virtualServer, index, neighbours, answerer);
     this.#received = new Batch(pool.packets);
     this.#released = new Batch(pool.packets);
     this.#local = new Batch(pool.packets);
@@ -319,26 +285,4 @@ export class Engine {
     for (let i = 0; i < batch.count; i++) this.path.drop(batch.packets[i]!, reason);
     batch.count = 0;
   }
-}
-
-function makeVirtualServer(
-  path: Path,
-  memory: VirtualServerMemory,
-  engine: number,
-  neighbours: Neighbours,
-  answerer: Answerer,
-): VirtualServer {
-  const counts = new DestinationCounts(memory.destinations);
-  const connections = new Connections(memory.connections);
-  const timeouts = new Timeouts();
-  const services = new Services(counts, new Random(memory.seed), timeouts);
-  const extras = new Extras(memory.extras);
-  const ways = new Ways();
-  const { defence, seed } = memory;
-  const traffic = new Traffic(memory.traffic[engine]!);
-  const parts = { path, services, connections, extras, ways, counts, traffic, defence, timeouts, seed };
-  const director = new Director(parts);
-  const ingress = new Ingress(path, director);
-  const inNetworks = new NetworkDirector(path, director, services, neighbours, answerer);
-  return { services, connections, timeouts, ways, director, ingress, inNetworks };
 }

@@ -4,7 +4,6 @@ import type { MessagePort } from 'node:worker_threads';
 import type { TableMemory } from './core/table.js';
 import type { VtepsMemory } from './core/vteps.js';
 import type { WatchMemory } from './core/watch/ring-tracer.js';
-import type { VirtualServerMemory } from './engine.js';
 import type { Here } from './io/outer.js';
 import type { TapOffloads } from './io/tap.js';
 import type { UdpSockets } from './io/udp.js';
@@ -12,6 +11,7 @@ import type { ServiceSpec } from './ipvs/service.js';
 import type { Settings } from './ipvs/settings.js';
 import type { Way } from './ipvs/ways.js';
 import type { Network } from './overlay/network.js';
+import type { VirtualServerMemory } from './virtual-server.js';
 
 /** What an engine is born with. */
 export interface EngineBirth {

@@ -2,7 +2,7 @@
  * `npm run bench -- flood`: a director under load of another kind than traffic. A SYN flood from random sources beside
  * clients that want to be served, and a table that holds a million connections.
  */
-import { ask } from '../../../src/cli/socket/client.js';
+import { lines, open } from '../../../src/cli/socket/client.js';
 import { openLab } from '../../labs.js';
 import { residentMegabytes, sleep } from '../../machine.js';
 import type { Options } from '../../options.js';
@@ -92,6 +92,15 @@ interface Held {
   slow: number;
 }
 
+/** Of the table of connections, as /metrics says. */
+async function entries(socket: string): Promise<number> {
+  for await (const line of lines(await open(socket, '/metrics'))) {
+    const found = /^viaduct_\w*connection_table_entries (\d+)/.exec(line);
+    if (found !== null) return Number(found[1]);
+  }
+  throw new Error('/metrics does not say how many connections there are');
+}
+
 async function hold(options: Options): Promise<Held> {
   options.say('a million connections');
   const place = await buildPlace(openLab());
@@ -103,7 +112,7 @@ async function hold(options: Options): Promise<Held> {
   const before = residentMegabytes(running.pid);
   await flood(attacker, 'udp', 7000, ['-n', String(MILLION), '-r', '100000', '-t', '60']);
   await sleep(1000);
-  const { connections } = await ask<{ connections: number }>(running.socket, '/v1/ipvs/table');
+  const connections = await entries(running.socket);
   const after = residentMegabytes(running.pid);
   return { connections, before, with: after, quick, slow: (await http(side, seconds, false)).rate };
 }

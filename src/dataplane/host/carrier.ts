@@ -8,9 +8,9 @@ import type { Counters } from '../core/counters.js';
 import type { TableMemory } from '../core/table.js';
 import type { VtepsMemory } from '../core/vteps.js';
 import type { WatchMemory } from '../core/watch/ring-tracer.js';
-import type { VirtualServerMemory } from '../engine.js';
 import type { Logger } from '../face.js';
 import type { Network } from '../overlay/network.js';
+import type { VirtualServerMemory } from '../virtual-server.js';
 import type { Tables } from './network-state.js';
 import type { ServiceChange, ServiceOrders } from './service-keeper.js';
 
