@@ -9,6 +9,7 @@ import { Ingress } from '../../src/dataplane/ipvs/ingress.js';
 import { type ServiceSpec, Services } from '../../src/dataplane/ipvs/service.js';
 import { Timeouts } from '../../src/dataplane/ipvs/states.js';
 import { Traffic } from '../../src/dataplane/ipvs/traffic.js';
+import { Ways } from '../../src/dataplane/ipvs/ways.js';
 import * as ipv4 from '../../src/dataplane/wire/ipv4.js';
 import * as ipv6 from '../../src/dataplane/wire/ipv6.js';
 import { testDefence } from './defence-memory.js';
@@ -59,11 +60,13 @@ export function ingressWorld(connections = 64, extraRows = 16) {
   const extras = new Extras(Extras.allocate(extraRows));
   const defence = testDefence(connections);
   const traffic = new Traffic(Traffic.allocate(16));
+  const ways = new Ways();
   const director = new Director({
     path,
     services,
     connections: table,
     extras,
+    ways,
     counts,
     traffic,
     defence,
@@ -72,20 +75,22 @@ export function ingressWorld(connections = 64, extraRows = 16) {
   const ingress = new Ingress(path, director);
   const frames = new Batch(pool.packets);
   const out = new Batch(pool.packets);
+  /** A batch of packets that lie in the pool; what came out of it, each from its IP header on. */
+  const run = (...packets: readonly number[]): Uint8Array[] => {
+    for (const packet of packets) {
+      pool.network[packet] = 0;
+      frames.push(packet);
+    }
+    ingress.direct(frames, out);
+    const all = Array.from(out.packets.slice(0, out.count), (packet) => at.bytes(packet));
+    out.release(pool);
+    return all;
+  };
   return {
     ...at,
-    ...{ counts, services, table, extras, director },
-    /** One batch of packets; what came out of it, each from its IP header on. */
-    direct(...packets: readonly Uint8Array[]): Uint8Array[] {
-      for (const bytes of packets) {
-        const packet = at.put(bytes);
-        pool.network[packet] = 0;
-        frames.push(packet);
-      }
-      ingress.direct(frames, out);
-      const all = Array.from(out.packets.slice(0, out.count), (packet) => at.bytes(packet));
-      out.release(pool);
-      return all;
-    },
+    ...{ counts, services, table, extras, ways, director, run },
+    /** The same for packets that are put there. */
+    direct: (...packets: readonly Uint8Array[]): Uint8Array[] =>
+      run(...packets.map((bytes) => at.put(bytes))),
   };
 }
