@@ -22,7 +22,8 @@ import { MARKS_MAX } from './host/mark-places.js';
 import { NativeCarrier } from './host/native-carrier.js';
 import { type DeviceFor, PortableCarrier } from './host/portable-carrier.js';
 import * as reports from './host/reports.js';
-import { refuse, ServiceKeeper } from './host/service-keeper.js';
+import { ServiceKeeper } from './host/service-keeper.js';
+import { refuse, refuseSync } from './host/service-refusals.js';
 import { Serving } from './host/serving.js';
 import { endConnectionsOf, refuseTakenAddresses, VirtualAddresses } from './host/virtual-addresses.js';
 import { connectionRows, virtualServerRows } from './host/virtual-server.js';
@@ -399,6 +400,7 @@ class HostDataplane implements Dataplane {
 /** What can't be served is refused before a network changes, or services would stay whose network has gone. */
 function refuseServices(wanted: Settled): void {
   const names = new Set(wanted.networks.map(({ name }) => name));
+  refuseSync(wanted.virtualServer);
   for (const service of wanted.services) refuse(service, (name) => (names.has(name) ? 1 : undefined));
   refuseTakenAddresses(wanted);
 }

@@ -118,6 +118,19 @@ test('what can not be had is refused by name, and nothing has changed', (t) => {
     instanceOf: ApplyError,
     message: /203\.0\.113\.80:80: not supported yet: synProxy with forward other than nat/,
   });
+  const sorryServer = destinations[0]!;
+  const sorry = {
+    networks: [],
+    services: [{ listen: WEB, resetOnExpiry: true, destinations: [], sorryServer }],
+  };
+  t.throws(() => keeper.change(settle(parseConfig(sorry, 'the test'), null)), {
+    message: /resetOnExpiry with forward other than nat/,
+  });
+  const sync = { networks: [], virtualServer: { sync: { backup: { interface: 'eth0' } } } };
+  t.throws(() => keeper.change(settle(parseConfig(sync, 'the test'), null)), {
+    instanceOf: ApplyError,
+    message: /virtualServer\.sync\.backup: connections are not synchronised yet/,
+  });
   t.deepEqual(keeper.wanted.services, []);
 });
 

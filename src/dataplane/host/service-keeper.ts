@@ -19,6 +19,7 @@ import { Accounts } from './accounts.js';
 import { settingsOf } from './director-settings.js';
 import { Leaving, type ServicePlace, sameWay } from './leaving.js';
 import { addCatches, type Catches, HOST_SIDE, noCatches } from './service-catches.js';
+import { type IndexOf, refuse, refuseSync } from './service-refusals.js';
 
 const PROTOCOL = { tcp: 6, udp: 17, sctp: 132 } as const;
 
@@ -34,9 +35,6 @@ export interface ServiceOrders {
 
 /** And what the host shall lead to them, or answer for inside networks. */
 export interface ServiceChange extends ServiceOrders, Catches {}
-
-/** Index of the network with the name; undefined: there is none. */
-export type IndexOf = (network: string) => number | undefined;
 
 const NO_NETWORKS: IndexOf = () => undefined;
 
@@ -126,6 +124,7 @@ export class ServiceKeeper {
    * and nothing has changed.
    */
   change({ services: asked, virtualServer }: Wanted, indexOf = NO_NETWORKS): ServiceChange | undefined {
+    refuseSync(virtualServer);
     for (const service of asked) refuse(service, indexOf);
     const services = asked.map(this.#usable);
     const before = this.#inForce;
@@ -325,41 +324,6 @@ function defenceOf({ allow, sourceRate, synProxy }: Service): { defence?: Defenc
 
 /** A connection's record has 16 bits for its service. */
 const SERVICES = 65_536;
-
-/** What the director doesn't do is refused by name, never ignored. */
-export function refuse(service: Service, indexOf: IndexOf): void {
-  const { network } = service;
-  if (network !== null && indexOf(network) === undefined) {
-    throw new ApplyError(
-      `service ${service.listen}: there is no network ${network}; remove the service with it`,
-    );
-  }
-  const faults: string[] = [];
-  const no = (fault: boolean, name: string) => {
-    if (fault) faults.push(name);
-  };
-  no(service.onePacket && service.listen.startsWith('mark'), 'onePacket with a mark');
-  no(service.listen.startsWith('mark') && network !== null, 'a mark inside a network');
-  no(service.resetOnExpiry && network !== null, 'resetOnExpiry in a network');
-  no(
-    service.resetOnExpiry && service.destinations.some(({ forward }) => forward !== 'nat'),
-    'resetOnExpiry with forward other than nat',
-  );
-  no(service.synProxy && network !== null, 'synProxy in a network');
-  no(
-    service.synProxy && service.destinations.some(({ forward }) => forward !== 'nat'),
-    'synProxy with forward other than nat, which leaves no way back through here',
-  );
-  // Checks go out on the host's own side.
-  no(service.health !== null && service.network !== null, 'health in a network');
-  no(
-    network !== null &&
-      [...service.destinations, service.sorryServer].some((each) => each !== null && each.forward !== 'nat'),
-    'forward other than nat inside a network',
-  );
-  if (faults.length === 0) return;
-  throw new ApplyError(`service ${service.listen}: not supported yet: ${faults.join(', ')}; leave it out`);
-}
 
 const wordsOf = (address: string): ipv6.Words =>
   address.includes(':') ? ipv6.parse(address) : [ipv4.parse(address), 0, 0, 0];

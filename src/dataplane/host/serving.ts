@@ -8,7 +8,8 @@ import type { Settled } from '../config/settled.js';
 import type { Logger } from '../face.js';
 import type { Carrier } from './carrier.js';
 import type { HealthKeeper } from './health/health-keeper.js';
-import type { IndexOf, ServiceChange, ServiceKeeper } from './service-keeper.js';
+import type { ServiceChange, ServiceKeeper } from './service-keeper.js';
+import type { IndexOf } from './service-refusals.js';
 import type { VirtualAddresses } from './virtual-addresses.js';
 
 export interface ServingParts {

@@ -56,7 +56,11 @@ export class Capture {
   }
 }
 
-const CHECKED = ['ip', 'tcp', 'udp'].flatMap((name) => ['-o', `${name}.check_checksum:TRUE`]);
+/** Checksums are looked at; streams are not put together, for a segment that comes again is no fault of a packet. */
+const CHECKED = [
+  ...['ip', 'tcp', 'udp'].map((name) => `${name}.check_checksum:TRUE`),
+  'tcp.desegment_tcp_streams:FALSE',
+].flatMap((option) => ['-o', option]);
 /** Wireshark's checksum status. */
 const STATUS_BAD = '0';
 const STATUS_GOOD = '1';
