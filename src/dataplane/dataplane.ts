@@ -25,6 +25,7 @@ import * as reports from './host/reports.js';
 import { ServiceKeeper } from './host/service-keeper.js';
 import { refuse, refuseSync } from './host/service-refusals.js';
 import { Serving } from './host/serving.js';
+import { SyncKeeper } from './host/sync/sync-keeper.js';
 import { endConnectionsOf, refuseTakenAddresses, VirtualAddresses } from './host/virtual-addresses.js';
 import { connectionRows, virtualServerRows } from './host/virtual-server.js';
 import { addon } from './io/native.js';
@@ -92,6 +93,7 @@ interface Running {
   health: HealthKeeper;
   accounts: Accounts;
   serving: Serving;
+  sync: SyncKeeper;
   connections: Connections;
   extras: Extras;
   watchers: Watchers;
@@ -134,8 +136,9 @@ class HostDataplane implements Dataplane {
     this.#estimates = undefined;
     await this.#inTurn(async () => {
       if (this.#running === undefined) return;
-      const { carrier, applier, serving } = this.#running;
+      const { carrier, applier, serving, sync } = this.#running;
       this.#running = undefined;
+      sync.stop();
       serving.stop();
       await carrier.stop();
       for (const open of applier.endpoints.values()) carrier.closeEndpoint(open);
@@ -157,6 +160,7 @@ class HostDataplane implements Dataplane {
     const settled = settle(config, services.wanted);
     refuseOtherSize(settled.virtualServer, running.connections.capacity);
     refuseServices(settled);
+    running.sync.refuse(settled.virtualServer.sync);
     const before = indexesOf(applier);
     const unchanged =
       applier.config !== undefined && isDeepStrictEqual(applier.config, config) && applier.lost.size === 0;
@@ -166,7 +170,8 @@ class HostDataplane implements Dataplane {
       const gone = new Set([...before].filter((index) => !after.has(index)));
       if (gone.size > 0) endConnectionsOf(gone, shared.memory.virtualServer);
       const served = await this.#serve(running, config);
-      const changed = difference.changed || served;
+      const synced = await running.sync.want(settled.virtualServer.sync);
+      const changed = difference.changed || served || synced;
       if (changed || first) this.#generation++;
       const milliseconds = Math.round(performance.now() - began);
       return { generation: this.#generation, ...difference, changed, milliseconds };
@@ -174,6 +179,7 @@ class HostDataplane implements Dataplane {
       // Nothing ran before the first configuration, so nothing runs when it fails.
       if (first) {
         this.#running = undefined;
+        running.sync.stop();
         running.serving.stop();
         await running.carrier.stop();
       }
@@ -248,8 +254,16 @@ class HostDataplane implements Dataplane {
       indexOf: (name) => applier.networks.get(name)?.network.index,
       inTurn: (task) => this.#inTurn(task),
     });
+    const counts = new DestinationCounts(memory.virtualServer.destinations);
+    const sync = new SyncKeeper({
+      connections,
+      extras,
+      counts,
+      logger: this.#logger,
+      services: () => services.specs,
+    });
     const watchers = new Watchers(memory.watch);
-    const served = { services, health, serving, accounts, connections, extras };
+    const served = { services, health, serving, sync, accounts, connections, extras };
     return { shared, carrier, applier, ageing, ...served, watchers };
   }
 
@@ -265,10 +279,11 @@ class HostDataplane implements Dataplane {
 
   async #tick(): Promise<void> {
     if (this.#running === undefined) return;
-    const { carrier, applier, ageing, serving } = this.#running;
+    const { carrier, applier, ageing, serving, sync } = this.#running;
     const { config, networks } = applier;
     if (config === undefined) return;
     await serving.tick();
+    await sync.tick();
     await ageing.tick(config, networks, nowSeconds());
     await applier.closeForsaken();
     if (applier.lost.size > 0) await applier.reopenLost();
@@ -337,7 +352,8 @@ class HostDataplane implements Dataplane {
   }
 
   virtualServer(): VirtualServerStats {
-    const { accounts, connections } = this.#running ?? {};
+    const { accounts, connections, sync } = this.#running ?? {};
+    const daemons = sync?.counts() ?? [];
     return {
       ...(accounts?.total ?? NOTHING_CARRIED),
       connections: {
@@ -345,6 +361,7 @@ class HostDataplane implements Dataplane {
         capacity: connections?.capacity ?? 0,
         states: connections === undefined ? [] : census(connections),
       },
+      ...(daemons.length > 0 && { sync: daemons }),
     };
   }
 

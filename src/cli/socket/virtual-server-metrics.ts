@@ -3,7 +3,7 @@
  * is empty for the host's own side), and protocols and states; never a client.
  */
 import type { Dataplane } from '../../dataplane/face.js';
-import type { DestinationRow, ServiceCounts } from '../../dataplane/report.js';
+import type { DestinationRow, ServiceCounts, SyncCounts } from '../../dataplane/report.js';
 import { family, type Labels } from './prometheus.js';
 
 const COUNTS: readonly (readonly [field: keyof ServiceCounts, name: string, help: string])[] = [
@@ -48,6 +48,7 @@ export function virtualServerMetrics(dataplane: Dataplane): string[] {
         count,
       ]),
     ),
+    ...synchronisation(whole.sync ?? []),
     ...COUNTS.flatMap(([field, name, help]) => [
       family(`virtual_server_${name}`, 'counter', `${help} of all virtual services.`, [
         [{}, whole.stats[field]],
@@ -91,6 +92,33 @@ export function virtualServerMetrics(dataplane: Dataplane): string[] {
       'Whether the health checks of a destination find it well.',
       destinations.flatMap(([labels, row]): [Labels, number][] =>
         row.health ? [[labels, flag(row.health.up)]] : [],
+      ),
+    ),
+  ];
+}
+
+/** What is told to other directors, and by them. */
+function synchronisation(daemons: readonly SyncCounts[]): string[] {
+  if (daemons.length === 0) return [];
+  return [
+    family(
+      'synchronisation_messages_total',
+      'counter',
+      'Messages that a synchronisation daemon sent, or took.',
+      daemons.map(({ role, messages }) => [{ role }, messages]),
+    ),
+    family(
+      'synchronisation_connections_total',
+      'counter',
+      'Connections in them, each time they were told.',
+      daemons.map(({ role, connections }) => [{ role }, connections]),
+    ),
+    family(
+      'synchronisation_refused_total',
+      'counter',
+      'Messages, or connections in them, that were not sent or not taken.',
+      daemons.flatMap(({ role, refused }) =>
+        Object.entries(refused).map(([reason, count]): [Labels, number] => [{ role, reason }, count]),
       ),
     ),
   ];

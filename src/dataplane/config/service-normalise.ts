@@ -50,5 +50,11 @@ export function normaliseVirtualServer(parsed: ParsedVirtualServer): VirtualServ
 }
 
 function daemon(parsed: SyncDaemon | null): SyncDaemon | null {
-  return parsed && { ...parsed, group: canonicalAddress(parsed.group) ?? parsed.group };
+  if (parsed === null) return null;
+  const { peers, group } = parsed;
+  return {
+    ...parsed,
+    group: canonicalAddress(group) ?? group,
+    ...(peers && { peers: peers.map((each) => canonicalAddress(each) ?? each) }),
+  };
 }

@@ -120,6 +120,10 @@ const group = text(
   { examples: ['224.0.0.81', 'ff02::81'] },
 );
 
+const peer = text((value) => (canonicalAddress(value) === undefined ? 'must be an IP address' : undefined), {
+  examples: ['10.0.0.2', 'fd00::2'],
+});
+
 export const syncDaemon = z.strictObject({
   interface: text(
     (value) => (/^[^/:%\s]{1,15}$/.test(value) ? undefined : 'must be the name of an interface'),
@@ -130,6 +134,11 @@ export const syncDaemon = z.strictObject({
   port: whole(1, 65535).default(8848),
   ttl: whole(1, 255).default(1),
   maxLength: whole(1, 65_507).default(1472),
+  peers: z.array(peer).min(1).max(16).optional(),
+  keyFile: text((value) => (value.startsWith('/') ? undefined : 'must be an absolute path'), {
+    minLength: 1,
+    maxLength: 4096,
+  }).optional(),
 });
 
 const level = z

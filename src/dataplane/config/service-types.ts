@@ -169,4 +169,8 @@ export interface SyncDaemon {
   readonly ttl: number;
   /** bytes of a message */
   readonly maxLength: number;
+  /** addresses of the other directors: messages go to each of them, and come from them alone, instead of the group */
+  readonly peers?: readonly string[] | undefined;
+  /** file with 32 bytes in hexadecimal digits, the same on all directors: messages are sealed, and what is lost is sent again */
+  readonly keyFile?: string | undefined;
 }

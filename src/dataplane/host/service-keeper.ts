@@ -13,6 +13,7 @@ import { DestinationCounts, type DestinationSpec } from '../ipvs/destination.js'
 import type { ServiceSpec } from '../ipvs/service.js';
 import { NOTHING_CARRIED, type Statement } from '../ipvs/service-report.js';
 import type { Settings } from '../ipvs/settings.js';
+import { UNBOUND } from '../ipvs/sync/binding.js';
 import * as ipv4 from '../wire/ipv4.js';
 import * as ipv6 from '../wire/ipv6.js';
 import { Accounts } from './accounts.js';
@@ -113,6 +114,11 @@ export class ServiceKeeper {
   whole(): ServiceOrders {
     const set = [...this.#known.values()].map(({ spec }) => spec);
     return { set, gone: [], settings: settingsOf(this.#wanted.virtualServer), directed: this.#directed };
+  }
+
+  /** The services in force, by health. */
+  get specs(): ServiceSpec[] {
+    return [...this.#known.values()].map(({ spec }) => spec);
   }
 
   get wanted(): Wanted {
@@ -288,7 +294,7 @@ export class ServiceKeeper {
 
   /** A row to which no connection or template of an earlier destination refers. */
   #freeRow(): number {
-    for (let row = 0; row < this.#counts.capacity; row++) {
+    for (let row = 0; row < this.#counts.capacity && row < UNBOUND; row++) {
       if (this.#rows.has(row) || this.#busy(row)) continue;
       this.#counts.clear(row);
       return row;
@@ -322,8 +328,8 @@ function defenceOf({ allow, sourceRate, synProxy }: Service): { defence?: Defenc
   return { defence: { allow: prefixes, sourceRate: sourceRate && { ...sourceRate }, synProxy } };
 }
 
-/** A connection's record has 16 bits for its service. */
-const SERVICES = 65_536;
+/** A connection's record has 16 bits for its service; the last number is of connections that have none. */
+const SERVICES = UNBOUND;
 
 const wordsOf = (address: string): ipv6.Words =>
   address.includes(':') ? ipv6.parse(address) : [ipv4.parse(address), 0, 0, 0];

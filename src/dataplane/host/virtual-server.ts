@@ -6,6 +6,7 @@ import {
   type Connections,
   DESTINATION,
   EXTRA,
+  FLAG_SYNCED,
   KIND,
   KIND_DESTINATION_IPV6,
   KIND_IPV6,
@@ -92,6 +93,7 @@ export function* connectionRows(
       virtual: end(records, at + VIRTUAL, client, ports & 0xffff),
       destination: end(records, at + DESTINATION, server, kind >>> 16),
       engine: engineOf(extras, kind, records[at + EXTRA]!),
+      ...((records[at + STATE]! & FLAG_SYNCED) !== 0 && { synced: true }),
     };
   }
 }

@@ -47,6 +47,17 @@ export interface StateCount {
 export interface VirtualServerStats extends Statement {
   /** persistence templates among them */
   connections: { size: number; capacity: number; states: StateCount[] };
+  /** synchronisation with other directors; absent: there is none */
+  sync?: SyncCounts[];
+}
+
+/** What a synchronisation daemon has sent or taken since it was started. */
+export interface SyncCounts {
+  role: 'master' | 'backup';
+  messages: number;
+  connections: number;
+  /** messages or connections that were not taken or sent, by reason */
+  refused: Record<string, number>;
 }
 
 export interface ServiceRow extends ServiceKey, Statement {
@@ -108,6 +119,8 @@ export interface ConnectionRow {
   destination: string;
   /** what the persistence engine goes by; null: none has it */
   engine: { name: string; data: string } | null;
+  /** another director told of it */
+  synced?: true;
 }
 
 /** A synchronisation daemon that runs. */
