@@ -23,13 +23,14 @@ import { NativeCarrier } from './host/native-carrier.js';
 import { type DeviceFor, PortableCarrier } from './host/portable-carrier.js';
 import * as reports from './host/reports.js';
 import { ServiceKeeper } from './host/service-keeper.js';
-import { refuse, refuseSync } from './host/service-refusals.js';
+import { refuse } from './host/service-refusals.js';
 import { Serving } from './host/serving.js';
 import { SyncKeeper } from './host/sync/sync-keeper.js';
 import { endConnectionsOf, refuseTakenAddresses, VirtualAddresses } from './host/virtual-addresses.js';
 import { connectionRows, virtualServerRows } from './host/virtual-server.js';
 import { addon } from './io/native.js';
 import { Connections } from './ipvs/connections.js';
+import { DestinationCounts } from './ipvs/destination.js';
 import { ESTIMATE_MS } from './ipvs/estimator.js';
 import { Extras } from './ipvs/extras.js';
 import { NOTHING_CARRIED } from './ipvs/service-report.js';
@@ -417,7 +418,6 @@ class HostDataplane implements Dataplane {
 /** What can't be served is refused before a network changes, or services would stay whose network has gone. */
 function refuseServices(wanted: Settled): void {
   const names = new Set(wanted.networks.map(({ name }) => name));
-  refuseSync(wanted.virtualServer);
   for (const service of wanted.services) refuse(service, (name) => (names.has(name) ? 1 : undefined));
   refuseTakenAddresses(wanted);
 }

@@ -126,11 +126,6 @@ test('what can not be had is refused by name, and nothing has changed', (t) => {
   t.throws(() => keeper.change(settle(parseConfig(sorry, 'the test'), null)), {
     message: /resetOnExpiry with forward other than nat/,
   });
-  const sync = { networks: [], virtualServer: { sync: { backup: { interface: 'eth0' } } } };
-  t.throws(() => keeper.change(settle(parseConfig(sync, 'the test'), null)), {
-    instanceOf: ApplyError,
-    message: /virtualServer\.sync\.backup: connections are not synchronised yet/,
-  });
   t.deepEqual(keeper.wanted.services, []);
 });
 

@@ -208,6 +208,10 @@ labTest(
       return (await connections(all.one)).filter(({ state }) => state === 'ESTABLISHED').length === TRANSFERS;
     }).then(() => all.other.start(configured({ backup: daemon(1) })));
     await Promise.all([late, takeOver(t, { ...all, other: waiting(all.other, late) })]);
+    for (const host of [a, b]) {
+      const { stdout } = await host.run(NFT, ['list', 'table', 'inet', 'loss']);
+      t.regex(stdout, /packets [1-9]\d*/, 'some were lost');
+    }
     const metrics = await all.other.host.run(
       'curl',
       ['-s', '--unix-socket', all.other.socket, 'http://x/metrics'],

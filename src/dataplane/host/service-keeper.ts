@@ -20,7 +20,7 @@ import { Accounts } from './accounts.js';
 import { settingsOf } from './director-settings.js';
 import { Leaving, type ServicePlace, sameWay } from './leaving.js';
 import { addCatches, type Catches, HOST_SIDE, noCatches } from './service-catches.js';
-import { type IndexOf, refuse, refuseSync } from './service-refusals.js';
+import { type IndexOf, refuse } from './service-refusals.js';
 
 const PROTOCOL = { tcp: 6, udp: 17, sctp: 132 } as const;
 
@@ -130,7 +130,6 @@ export class ServiceKeeper {
    * and nothing has changed.
    */
   change({ services: asked, virtualServer }: Wanted, indexOf = NO_NETWORKS): ServiceChange | undefined {
-    refuseSync(virtualServer);
     for (const service of asked) refuse(service, indexOf);
     const services = asked.map(this.#usable);
     const before = this.#inForce;

@@ -1,5 +1,5 @@
 /** What is wanted of the virtual server and can't be had is refused by name, never ignored. */
-import { type Service, SYNC_ROLES, type VirtualServer } from '../config/service-types.js';
+import type { Service } from '../config/service-types.js';
 import { ApplyError } from '../face.js';
 
 /** Index of the network with the name; undefined: there is none. */
@@ -33,10 +33,4 @@ export function refuse(service: Service, indexOf: IndexOf): void {
   no(network !== null && elsewhere, 'forward other than nat inside a network');
   if (faults.length === 0) return;
   throw new ApplyError(`service ${service.listen}: not supported yet: ${faults.join(', ')}; leave it out`);
-}
-
-export function refuseSync({ sync }: VirtualServer): void {
-  const role = SYNC_ROLES.find((each) => sync[each] !== null);
-  if (role === undefined) return;
-  throw new ApplyError(`virtualServer.sync.${role}: connections are not synchronised yet; leave it out`);
 }

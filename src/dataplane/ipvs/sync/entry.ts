@@ -2,9 +2,6 @@
  * Enters what another director told into the table of connections (ip_vs_proc_conn): a new one, or the one that is
  * there already becomes as it was told. From then on packets find it as if it had begun here, and it ends as others do.
  */
-import * as sctp from '../../wire/sctp.js';
-import * as tcp from '../../wire/tcp.js';
-import * as udp from '../../wire/udp.js';
 import {
   type Connections,
   DESTINATION,
@@ -40,23 +37,12 @@ import {
 } from '../extras.js';
 import { noFlow } from '../flow.js';
 import { hashCallId, isCallId } from '../persistence-sip.js';
-import { FTP_PORT, type Services } from '../service.js';
-import { isActive, stateCount, Timeouts } from '../states.js';
+import type { Services } from '../service.js';
+import { isActive, Timeouts } from '../states.js';
 import { FLAG, type SyncConnection, type SyncSequence } from '../sync-message.js';
 import { type Binding, Bindings, UNBOUND, wayOf } from './binding.js';
 import { THRESHOLD } from './decision.js';
-
-/** Why an entry isn't taken; undefined: it was. */
-export type EntryRefusal =
-  | 'unknown-protocol'
-  | 'unknown-state'
-  | 'unknown-forward'
-  | 'no-address'
-  | 'unknown-engine'
-  | 'unknown-helper'
-  | 'already-replaced'
-  | 'stale'
-  | 'table-full';
+import { type EntryRefusal, refusalOf } from './refusal.js';
 
 /** Of what has no timeout by its state, a template (IP_VS_SYNC_CONN_TIMEOUT). */
 const TIMEOUT_SECONDS = 180;
@@ -64,7 +50,6 @@ const TIMEOUT_SECONDS = 180;
 const SECONDS_MAX = 2 ** 30 / TICKS_PER_SECOND;
 /** Call-IDs that may have the same hash (persistence.ts). */
 const ALIKE = 4;
-const TEMPLATE_STATES = 2;
 
 export class SyncEntry {
   /** by what messages are bound; whoever changes services sets it */
@@ -287,28 +272,6 @@ function needsExtra({ flags, engineData }: SyncConnection): boolean {
   if ((flags & FLAG.template) !== 0) return engineData !== undefined && engineData.length > 0;
   return (flags & (FLAG.inSequence | FLAG.outSequence)) !== 0;
 }
-
-/** What can't be right, or isn't had here. */
-function refusalOf(told: SyncConnection): EntryRefusal | undefined {
-  const { protocol, flags, state, client, virtual, destination } = told;
-  const template = (flags & FLAG.template) !== 0;
-  const known = protocol === tcp.PROTOCOL || protocol === udp.PROTOCOL || protocol === sctp.PROTOCOL;
-  if (!known && !(template && protocol === 0)) return 'unknown-protocol';
-  if (state >= (template ? TEMPLATE_STATES : stateCount(protocol))) return 'unknown-state';
-  if ((flags & FLAG.forward) > FORWARD.route) return 'unknown-forward';
-  if (isNone(destination) || isNone(virtual) || (!template && isNone(client))) return 'no-address';
-  if (!template && (told.clientPort === 0 || told.virtualPort === 0)) return 'no-address';
-  const engine = told.engineData !== undefined || told.engineName !== undefined;
-  if (engine && (!template || told.engineName !== 'sip' || !told.engineData?.length)) return 'unknown-engine';
-  if (template) return undefined;
-  const shifted = (flags & (FLAG.inSequence | FLAG.outSequence)) !== 0;
-  if (!shifted) return undefined;
-  // FTP's is the only helper here.
-  const helped = protocol === tcp.PROTOCOL && told.virtualPort === FTP_PORT;
-  return helped && told.inSequence && told.outSequence ? undefined : 'unknown-helper';
-}
-
-const isNone = (words: readonly number[]): boolean => words.every((word) => word === 0);
 
 function writeShift(words: Int32Array, at: number, shift: SyncSequence | undefined, used: boolean): void {
   words[at] = shift?.initial ?? 0;
