@@ -8,7 +8,7 @@ import type { Written } from '../../src/dataplane/config/schema.js';
 import type { ConnectionRow, VirtualServerReport } from '../../src/dataplane/report.js';
 import { labTest } from './world/needs.js';
 import { Plane, scratch } from './world/plane.js';
-import { awaitWord, stopProgram } from './world/programs.js';
+import { awaitWord, program, spawnProgram, stopProgram } from './world/programs.js';
 import { until } from './world/until.js';
 
 type Sync = NonNullable<NonNullable<Written['virtualServer']>['sync']>;
@@ -220,6 +220,51 @@ labTest(
       },
     );
     t.regex(metrics.stdout, /viaduct_synchronisation_messages_total\{role="backup"\} \d+/);
+  },
+);
+
+labTest(
+  'two directors tell one another, sealed and to a group of IPv6: clients stay at their servers wherever they are sent',
+  ['python3'],
+  async (t, lab) => {
+    const { client, servers, one, other } = await pair(lab);
+    const keyFile = joinPath(scratch, 'both.key');
+    await writeFile(keyFile, randomBytes(32).toString('hex'));
+    const daemon = { interface: 'eth1', syncId: 3, group: 'ff02::81', keyFile };
+    const sticky = services().map((each) => ({ ...each, persistence: { timeoutSeconds: 60 } }));
+    const config = { ...configured({ master: daemon, backup: daemon }), services: sticky };
+    await one.start(config);
+    await other.start(config);
+    for (const [i, host] of servers.entries()) {
+      await awaitWord(spawnProgram(host, 'who', ['serve', `s${i + 1}`, '8080']), 'ready');
+    }
+    const sources = [2, 3, 4, 5, 6].map((last) => `10.0.0.${last}`);
+    for (const each of sources.slice(1)) await client.ip(`addr add ${each}/24 dev eth0`);
+    const homes = async () => {
+      const found: string[] = [];
+      for (const each of sources) {
+        const words = [program('who'), 'ask', 'tcp', VIRTUAL, '80', each];
+        found.push((await client.run(process.execPath, words)).stdout.trim().split(' ')[0]!);
+      }
+      return found;
+    };
+    const templates = async (plane: Plane) =>
+      (await connections(plane)).filter(({ source }) => source.endsWith(':0')).length;
+    await move(one);
+    const first = await homes();
+    t.deepEqual([...first].sort(), ['s1', 's1', 's1', 's2', 's2']);
+    await until('the other director has the templates', async () => (await templates(other)) === 5);
+    // One by round robin would move the next one on.
+    await one.end('SIGKILL');
+    for (const site of [0, 1]) await one.host.ip(`addr del 10.${site}.0.1/24 dev eth${site}`);
+    await move(other);
+    t.deepEqual(await homes(), first);
+    // The first one is back, and hears of all at once.
+    await one.start(config);
+    await until('the first director has them back', async () => (await templates(one)) === 5);
+    for (const site of [0, 1]) await other.host.ip(`addr del 10.${site}.0.1/24 dev eth${site}`);
+    await move(one);
+    t.deepEqual((await homes()).reverse(), first.reverse());
   },
 );
 

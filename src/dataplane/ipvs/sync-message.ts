@@ -157,10 +157,15 @@ function readVersion1(view: DataView, { connections }: SyncMessage): string | un
     if (size < head) return 'a connection is shorter than its addresses';
     const bytes = isIpv6 ? 16 : 4;
     const connection: SyncConnection = {
-      ...{ family: isIpv6 ? 6 : 4, protocol: view.getUint8(at + 1), flags: view.getUint32(at + 4) & BACKUP },
-      ...{ state: view.getUint16(at + 8), clientPort: view.getUint16(at + 10) },
-      ...{ virtualPort: view.getUint16(at + 12), destinationPort: view.getUint16(at + 14) },
-      ...{ fwmark: view.getUint32(at + 16), timeout: view.getUint32(at + 20) },
+      family: isIpv6 ? 6 : 4,
+      protocol: view.getUint8(at + 1),
+      flags: view.getUint32(at + 4) & BACKUP,
+      state: view.getUint16(at + 8),
+      clientPort: view.getUint16(at + 10),
+      virtualPort: view.getUint16(at + 12),
+      destinationPort: view.getUint16(at + 14),
+      fwmark: view.getUint32(at + 16),
+      timeout: view.getUint32(at + 20),
       client: readAddress(view, at + 24, isIpv6),
       virtual: readAddress(view, at + 24 + bytes, isIpv6),
       destination: readAddress(view, at + 24 + 2 * bytes, isIpv6),

@@ -12,6 +12,7 @@ import {
   rowOf,
   STATE,
   serviceOf,
+  TEMPLATE,
   TEMPLATE_OF,
   TICKS_PER_SECOND,
   TIMEOUT,
@@ -316,6 +317,20 @@ test('the scan tells an open connection at its third packet, when it closes, and
     look(NOW + 801 * TICKS_PER_SECOND).map(({ state, flags }) => [state, flags]),
     [[4, FLAG.inactive]],
   );
+});
+
+test('a template is told at once, and one of another director once connections here belong to it', (t) => {
+  const all = director();
+  all.entry.take(CALL, NOW);
+  const { records } = all.connections;
+  const at = all.connections.at(numberOf(all, CALL));
+  const look = scanOf(all);
+  t.deepEqual(look(NOW), []);
+  records[at + TEMPLATE] = 1;
+  t.deepEqual(look(NOW), [CALL]);
+  t.deepEqual(look(NOW), []);
+  all.connections.touch(numberOf(all, CALL), NOW + 40 * TICKS_PER_SECOND);
+  t.deepEqual(look(NOW + 40 * TICKS_PER_SECOND), [CALL]);
 });
 
 test('the scan stops where there is no more room, and goes on there', (t) => {

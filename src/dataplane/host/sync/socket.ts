@@ -16,6 +16,7 @@ export interface SyncSocketEvents {
 
 export class SyncSocket {
   readonly #daemon: SyncDaemon;
+  readonly #sockets: readonly Socket[];
   readonly #socket: Socket;
   readonly #events: SyncSocketEvents;
   #closed = false;
@@ -23,36 +24,47 @@ export class SyncSocket {
   /** Resolves when it is open; throws ApplyError. */
   static async open(daemon: SyncDaemon, role: SyncRole, events: SyncSocketEvents): Promise<SyncSocket> {
     const own = ownAddress(daemon, role);
-    const socket = createSocket({ type: isWide(daemon) ? 'udp6' : 'udp4', reuseAddr: role === 'backup' });
-    try {
-      await new Promise<void>((resolve, reject) => {
+    const wide = isWide(daemon);
+    const sockets: Socket[] = [];
+    const bind = (where: { address: string; port: number }) => {
+      const socket = createSocket({ type: wide ? 'udp6' : 'udp4', reuseAddr: role === 'backup' });
+      sockets.push(socket);
+      return new Promise<Socket>((resolve, reject) => {
         socket.once('error', reject);
-        socket.once('listening', resolve);
-        socket.bind(bindingOf(daemon, role, own));
+        socket.once('listening', () => resolve(socket));
+        socket.bind(where);
       });
-      join(socket, daemon, role, own);
+    };
+    try {
+      join(await bind(bindingOf(daemon, role, own)), daemon, role, own);
+      if (role === 'backup' && daemon.peers === undefined)
+        await bind({ address: wide ? '::' : own, port: 0 });
     } catch (error) {
-      socket.close();
+      for (const socket of sockets) socket.close();
       const { group, port, interface: name } = daemon;
       throw new ApplyError(
         `virtualServer.sync.${role}: ${group} port ${port} on ${name}: ${(error as Error).message}`,
         { cause: error },
       );
     }
-    return new SyncSocket(daemon, socket, events);
+    return new SyncSocket(daemon, sockets, events);
   }
 
-  private constructor(daemon: SyncDaemon, socket: Socket, events: SyncSocketEvents) {
+  /** @param sockets the last one answers: what is bound to a group hears nothing that is sent to the host alone */
+  private constructor(daemon: SyncDaemon, sockets: readonly Socket[], events: SyncSocketEvents) {
     this.#daemon = daemon;
-    this.#socket = socket;
+    this.#sockets = sockets;
+    this.#socket = sockets.at(-1)!;
     this.#events = events;
-    socket.removeAllListeners('error');
-    socket.on('error', (error) => this.#fail(error));
     const peers = daemon.peers && new Set(daemon.peers);
-    socket.on('message', (bytes, from) => {
-      if (peers === undefined || peers.has(from.address.replace(/%.*/, ''))) events.received(bytes, from);
-    });
-    socket.unref();
+    for (const socket of sockets) {
+      socket.removeAllListeners('error');
+      socket.on('error', (error) => this.#fail(error));
+      socket.on('message', (bytes, from) => {
+        if (peers === undefined || peers.has(from.address.replace(/%.*/, ''))) events.received(bytes, from);
+      });
+      socket.unref();
+    }
   }
 
   /** To the group, or to each of the peers. */
@@ -69,7 +81,7 @@ export class SyncSocket {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#socket.close();
+    for (const socket of this.#sockets) socket.close();
   }
 
   #send(bytes: Uint8Array, port: number, address: string): void {

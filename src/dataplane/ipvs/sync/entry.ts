@@ -108,7 +108,9 @@ export class SyncEntry {
     if (connection !== NO_CONNECTION && !template && !this.#goesTo(connection, told)) {
       // Of one that was replaced already this is only its end.
       if ((told.flags & FLAG.inactive) !== 0) return 'already-replaced';
+      const row = rowOf(records, this.#connections.at(connection));
       this.#ending.end(connection);
+      this.bindings.at(row)?.weigh();
       connection = NO_CONNECTION;
     }
     if (connection === NO_CONNECTION) return this.#enter(told, now, order);

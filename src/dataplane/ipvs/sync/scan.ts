@@ -16,6 +16,7 @@ import {
   PACKETS,
   STATE,
   serviceOf,
+  TEMPLATE,
   TIMEOUT,
 } from '../connections.js';
 import type { Extras } from '../extras.js';
@@ -95,8 +96,8 @@ export class SyncScan {
     const identity = identityOf(records, at);
     const synced = (word & FLAG_SYNCED) !== 0;
     if (this.#identity[connection] !== identity) {
-      // What another director told is told on once packets of it have come here.
-      if (synced && packets <= THRESHOLD) return false;
+      // What another director told is told on once it is used here.
+      if (synced && !isUsed(records, at)) return false;
       this.#identity[connection] = identity;
       this.#packets[connection] = 0;
       this.#toldState[connection] = 0;
@@ -107,7 +108,7 @@ export class SyncScan {
     const toldAt = this.#toldAt[connection]!;
     const toldState = this.#toldState[connection]!;
     if ((kind & KIND_TEMPLATE) !== 0) {
-      if (synced) return false;
+      if (synced && !isUsed(records, at)) return false;
       return toldAt === 0 || state !== toldState || this.#isStale(connection, at, toldAt, now);
     }
     if (synced && packets === seen) return false;
@@ -132,6 +133,12 @@ export class SyncScan {
     if (!isSpeakable(this.#connections, this.#extras, at)) return undefined;
     return describe(this.#connections, this.#extras, at, this.#fwmarkOf(serviceOf(records, at)));
   }
+}
+
+/** Whether packets have come here of what another director told of; of a template: whether connections belong to it. */
+function isUsed(records: Int32Array, at: number): boolean {
+  if ((records[at + KIND]! & KIND_TEMPLATE) !== 0) return records[at + TEMPLATE] !== 0;
+  return records[at + PACKETS]! > THRESHOLD;
 }
 
 /** Tells connections apart that have a record after one another. Never 0. */
