@@ -4,7 +4,7 @@
  *
  *     first packet of the client    STAMP = when, in microseconds
  *     another before an answer      STAMP = 0
- *     SYN-ACK                       measured, STAMP = 0: from now on it is the synchronisation's
+ *     SYN-ACK                       measured, STAMP = 0
  */
 import * as tcp from '../wire/tcp.js';
 import {
