@@ -56,11 +56,17 @@ export class Capture {
   }
 }
 
-/** Checksums are looked at; streams are not put together, for a segment that comes again is no fault of a packet. */
+/**
+ * Checksums are looked at. Streams are not put together, nor is HTTP looked for in their segments: one that comes again,
+ * or begins in the midst of a body, is no fault of a packet.
+ */
 const CHECKED = [
-  ...['ip', 'tcp', 'udp'].map((name) => `${name}.check_checksum:TRUE`),
-  'tcp.desegment_tcp_streams:FALSE',
-].flatMap((option) => ['-o', option]);
+  ...['--disable-protocol', 'http'],
+  ...[
+    ...['ip', 'tcp', 'udp'].map((name) => `${name}.check_checksum:TRUE`),
+    'tcp.desegment_tcp_streams:FALSE',
+  ].flatMap((option) => ['-o', option]),
+];
 /** Wireshark's checksum status. */
 const STATUS_BAD = '0';
 const STATUS_GOOD = '1';
