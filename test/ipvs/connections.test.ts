@@ -1,19 +1,16 @@
 /** The connection table against a Map: what was added is found from both sides, what was removed isn't, and no more. */
 import test from 'ava';
 import { Random } from '../../src/dataplane/core/random.js';
+import { Connections, NO_CONNECTION, TEMPLATE_OF, type Tuple } from '../../src/dataplane/ipvs/connections.js';
 import {
   CLIENT,
-  Connections,
   DESTINATION,
   FLAG_REPLIES,
   KIND,
   KIND_DESTINATION_IPV6,
-  NO_CONNECTION,
   STATE,
-  TEMPLATE_OF,
   TIMEOUT,
-  type Tuple,
-} from '../../src/dataplane/ipvs/connections.js';
+} from '../../src/dataplane/ipvs/record.js';
 
 const PROTOCOLS = [6, 17, 132, 6 + TEMPLATE_OF];
 

@@ -1,8 +1,8 @@
 /** What isn't masqueraded, in memory: the way of each packet, the states of who sees one side, and errors both ways. */
 import test from 'ava';
 import { SEGMENT_TCP4 } from '../../src/dataplane/core/pool.js';
-import { forwardOf, STATE } from '../../src/dataplane/ipvs/connections.js';
 import { type DestinationSpec, FORWARD } from '../../src/dataplane/ipvs/destination.js';
+import { forwardOf, STATE } from '../../src/dataplane/ipvs/record.js';
 import { TCP_STATE } from '../../src/dataplane/ipvs/states.js';
 import { carried, type Tunnel, tunnelTo } from '../../src/dataplane/ipvs/tunnel.js';
 import type { Way } from '../../src/dataplane/ipvs/ways.js';

@@ -1,6 +1,6 @@
 /** The helper of FTP: what is announced on a control connection, and the data connections that come of it. */
 import test from 'ava';
-import { EXTRA, STATE } from '../../src/dataplane/ipvs/connections.js';
+import { EXTRA, STATE } from '../../src/dataplane/ipvs/record.js';
 import { TCP_STATE } from '../../src/dataplane/ipvs/states.js';
 import * as ipv4 from '../../src/dataplane/wire/ipv4.js';
 import * as ipv6 from '../../src/dataplane/wire/ipv6.js';

@@ -1,10 +1,13 @@
 /** Persistence on packets in memory, beside a plain model of it in virtual time. */
 import test from 'ava';
 import { Random } from '../../src/dataplane/core/random.js';
+import { Connections } from '../../src/dataplane/ipvs/connections.js';
+import { DestinationCounts, type DestinationSpec } from '../../src/dataplane/ipvs/destination.js';
+import { Director } from '../../src/dataplane/ipvs/director.js';
+import { Extras } from '../../src/dataplane/ipvs/extras.js';
 import {
   CLIENT as CLIENT_AT,
   CLIENT_PORTS,
-  Connections,
   DESTINATION,
   KIND,
   KIND_TEMPLATE,
@@ -13,10 +16,7 @@ import {
   TEMPLATE,
   TIMEOUT,
   VIRTUAL as VIRTUAL_AT,
-} from '../../src/dataplane/ipvs/connections.js';
-import { DestinationCounts, type DestinationSpec } from '../../src/dataplane/ipvs/destination.js';
-import { Director } from '../../src/dataplane/ipvs/director.js';
-import { Extras } from '../../src/dataplane/ipvs/extras.js';
+} from '../../src/dataplane/ipvs/record.js';
 import { type PersistenceSpec, type ServiceSpec, Services } from '../../src/dataplane/ipvs/service.js';
 import { DEFAULTS } from '../../src/dataplane/ipvs/settings.js';
 import { Timeouts } from '../../src/dataplane/ipvs/states.js';

@@ -1,6 +1,6 @@
 /** What a nearly full table does to what would come in, and to what is in it: drop_packet, drop_entry, secure_tcp. */
 import test from 'ava';
-import { CLIENT_PORTS, STATE } from '../../src/dataplane/ipvs/connections.js';
+import { CLIENT_PORTS, STATE } from '../../src/dataplane/ipvs/record.js';
 import { stateName } from '../../src/dataplane/ipvs/states.js';
 import { ACK, SERVERS, SYN, service, world } from './life-world.js';
 import { CLIENT, TCP, UDP } from './packets.js';

@@ -1,7 +1,7 @@
 /** ICMPv6 errors about replies that came to the host itself: what becomes of them for the destination. */
 import test from 'ava';
-import { FLAG_REPLIES, STATE } from '../../src/dataplane/ipvs/connections.js';
 import { QuotedReply } from '../../src/dataplane/ipvs/quoted-reply.js';
+import { FLAG_REPLIES, STATE } from '../../src/dataplane/ipvs/record.js';
 import * as ipv6 from '../../src/dataplane/wire/ipv6.js';
 import { ingressWorld, serviceOf } from './ingress-world.js';
 import { build, CLIENT6, parsedOf, SERVER6, sound, TCP, UDP, VIRTUAL6 } from './packets.js';

@@ -1,5 +1,6 @@
 /** How many connections are in which state: one pass over the table, 20 ms for a million. */
-import { type Connections, KIND, KIND_TEMPLATE, STATE } from '../ipvs/connections.js';
+import type { Connections } from '../ipvs/connections.js';
+import { KIND, KIND_TEMPLATE, protocolOf, STATE } from '../ipvs/record.js';
 import type { ConnectionRow, StateCount } from '../ipvs/service-report.js';
 import { stateCount, stateName } from '../ipvs/states.js';
 
@@ -19,7 +20,7 @@ export function census(connections: Connections): StateCount[] {
     if (expires[connection] === 0) continue;
     const at = connections.at(connection);
     const kind = records[at + KIND]!;
-    const protocol = (kind >>> 8) & 0xff;
+    const protocol = protocolOf(kind);
     const which = protocol === 6 ? 0 : protocol === 17 ? 1 : protocol === 132 ? 2 : 3;
     const template = (kind & KIND_TEMPLATE) === 0 ? 0 : 1;
     counts[(2 * which + template) * STATES + (records[at + STATE]! & 0xff)]!++;

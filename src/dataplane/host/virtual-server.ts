@@ -1,9 +1,10 @@
 /** The rows of the virtual server: what is wanted of it, how busy its destinations are, and its connections. */
 import type { Service } from '../config/service-types.js';
+import type { Connections } from '../ipvs/connections.js';
+import { ENGINE_DATA, ENGINE_LENGTH, type Extras } from '../ipvs/extras.js';
 import {
   CLIENT,
   CLIENT_PORTS,
-  type Connections,
   DESTINATION,
   EXTRA,
   FLAG_SYNCED,
@@ -12,11 +13,12 @@ import {
   KIND_IPV6,
   KIND_TEMPLATE,
   NETWORK,
+  protocolOf,
   STATE,
   TICKS_PER_SECOND,
+  ticksAt,
   VIRTUAL,
-} from '../ipvs/connections.js';
-import { ENGINE_DATA, ENGINE_LENGTH, type Extras } from '../ipvs/extras.js';
+} from '../ipvs/record.js';
 import {
   type ConnectionRow,
   type DestinationRow,
@@ -75,13 +77,13 @@ export function* connectionRows(
   const { records, expires, highWater } = connections;
   for (let connection = 0; connection < highWater; connection++) {
     if (expires[connection] === 0) continue;
-    const now = Math.floor((clock() * TICKS_PER_SECOND) / 1000) | 0;
+    const now = ticksAt(clock());
     const left = (expires[connection]! - now) | 0;
     if (left <= 0) continue;
     const at = connections.at(connection);
     const kind = records[at + KIND]!;
     const ports = records[at + CLIENT_PORTS]!;
-    const protocol = (kind >>> 8) & 0xff;
+    const protocol = protocolOf(kind);
     const client = (kind & KIND_IPV6) !== 0;
     const server = (kind & KIND_DESTINATION_IPV6) !== 0;
     yield {

@@ -13,42 +13,22 @@
  * while the version says that a writer was at work. Adding and removing happen under the lock. A record that was
  * freed is given out again after all others, so that nobody still holds its number.
  */
-
-/** Words of a record. */
-export const CLIENT = 0; // 4 words; IPv4 in the first, the others 0
-export const VIRTUAL = 4; // the address the client sends to
-export const DESTINATION = 8;
-export const CLIENT_PORTS = 12; // client port << 16 | virtual port
-export const KIND = 13; // destination port << 16 | protocol << 8 | KIND_*
-export const STATE = 14; // state | flags << 8
-export const OWNER = 15; // row of the destination << 16 | index of the service
-export const NETWORK = 16; // index of the overlay network of its client; 0: the host's own side
-export const TIMEOUT = 17; // ticks from the last packet to the end
-export const PACKETS = 18; // packets of the client; wraps
-export const TEMPLATE = 19; // 1 + number of the persistence template that it belongs to, 0: none; of a template: how many belong to it
-export const EXTRA = 20; // 1 + number of what a helper keeps for it, 0: nothing
-export const STAMP = 21; // before the destination's first answer latency.ts has it; 0 afterwards
-export const CLIENT_ACK = 22; // last acknowledgement of the client: what a reset towards it must carry
-export const DESTINATION_ACK = 23;
-export const ENGINE_HASH = 22; // of a template: hash of what its persistence engine goes by, a part of its key; 0: none
-const WORDS = 24;
-
-/** Bits of the kind. */
-export const KIND_IPV6 = 1; // client and virtual address
-export const KIND_DESTINATION_IPV6 = 2;
-export const KIND_TEMPLATE = 4; // a persistence template, not a connection
-const KIND_FORWARD = 3; // two bits from here on: how its packets go on (FORWARD of destination.ts)
-
-/** Flags of a connection: from bit 8 of the state word. */
-export const FLAG_ACTIVE = 1 << 8; // counted as active at its destination
-export const FLAG_NO_REPLY_YET = 1 << 9; // no packet of the destination seen (IP_VS_CONN_F_NOOUTPUT)
-export const FLAG_REPLIES = 1 << 10; // has an index entry for replies
-export const FLAG_SYNCED = 1 << 11; // came from another director
-export const FLAG_ONE_PACKET = 1 << 12;
-export const FLAG_RESET_DUE = 1 << 13; // at the next packet it is answered with a reset
-export const FLAG_RESET_ON_EXPIRY = 1 << 14; // both ends are told when it expires (resets.ts)
-export const FLAG_PROXIED = 1 << 15; // the SYN proxy made both handshakes (defence/)
-export const FLAG_OPENING = 1 << 16; // and waits for the server's answer
+import {
+  CLIENT,
+  CLIENT_PORTS,
+  DESTINATION,
+  ENGINE_HASH,
+  FLAG_REPLIES,
+  KIND,
+  KIND_DESTINATION_IPV6,
+  KIND_IPV6,
+  KIND_TEMPLATE,
+  NETWORK,
+  STATE,
+  TIMEOUT,
+  VIRTUAL,
+  WORDS,
+} from './record.js';
 
 /** Header words of the shared memory. */
 const LOCK = 0;
@@ -71,7 +51,6 @@ const SPARES = 64;
 
 const FIXED_WORDS = HEADER_WORDS + SPARES * WORDS;
 
-export const TICKS_PER_SECOND = 16;
 export const NO_CONNECTION = -1;
 
 /** The tuple that a packet carries, as the index sees it. Protocol's upper byte is KIND_TEMPLATE for a template. */
@@ -390,16 +369,6 @@ export class Connections {
 /** Entries from `from` on to `to`, around the end. */
 const distance = (from: number, to: number, entries: number): number =>
   to >= from ? to - from : to - from + entries;
-
-/** The OWNER word of a connection, and what it says: both numbers are below 65,536. */
-export const ownerOf = (service: number, row: number): number => (row << 16) | service;
-export const serviceOf = (records: Int32Array, at: number): number => records[at + OWNER]! & 0xffff;
-export const rowOf = (records: Int32Array, at: number): number => records[at + OWNER]! >>> 16;
-
-/** The bits of the kind for a way to forward, and the way of a connection's: it has it also when its destination is gone. */
-export const kindOfForward = (forward: number): number => forward << KIND_FORWARD;
-export const forwardOf = (records: Int32Array, at: number): number =>
-  (records[at + KIND]! >>> KIND_FORWARD) & 3;
 
 /** A tuple's protocol as it stands in a record's kind: the protocol, and KIND_TEMPLATE above it. */
 export const TEMPLATE_OF = 0x100;

@@ -16,17 +16,7 @@ import { Random } from '../core/random.js';
 import * as sctp from '../wire/sctp.js';
 import * as tcp from '../wire/tcp.js';
 import * as udp from '../wire/udp.js';
-import {
-  type Connections,
-  FLAG_OPENING,
-  FLAG_PROXIED,
-  FLAG_RESET_ON_EXPIRY,
-  NO_CONNECTION,
-  PACKETS,
-  rowOf,
-  STATE,
-  TICKS_PER_SECOND,
-} from './connections.js';
+import { type Connections, NO_CONNECTION } from './connections.js';
 import { Gate } from './defence/gate.js';
 import type { DefenceMemory } from './defence/memory.js';
 import { SynProxy } from './defence/syn-proxy.js';
@@ -44,6 +34,16 @@ import { Latency } from './latency.js';
 import { LATER_FRAGMENT, noEnds, type Parsed, turn, WHOLE } from './packet.js';
 import { Pressure } from './pressure.js';
 import { Progress } from './progress.js';
+import {
+  FLAG_OPENING,
+  FLAG_PROXIED,
+  FLAG_RESET_ON_EXPIRY,
+  HOST_SIDE,
+  PACKETS,
+  rowOf,
+  STATE,
+  ticksAt,
+} from './record.js';
 import { GOES_ON, RESET, Renewal } from './renewal.js';
 import { Resets } from './resets.js';
 import { Scheduling } from './scheduling.js';
@@ -71,9 +71,6 @@ export interface DirectorParts {
   /** of what is drawn at random */
   seed?: number;
 }
-
-/** Packets of the host's own side are in no overlay network. */
-const HOST_SIDE = 0;
 
 export class Director {
   /** milliseconds on the engine's clock; the engine sets it once a turn */
@@ -160,7 +157,7 @@ export class Director {
   }
 
   get #nowTicks(): number {
-    return Math.floor((this.nowMs * TICKS_PER_SECOND) / 1000) | 0;
+    return ticksAt(this.nowMs);
   }
 
   /**

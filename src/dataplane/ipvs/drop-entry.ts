@@ -6,17 +6,18 @@
 import type { Random } from '../core/random.js';
 import * as sctp from '../wire/sctp.js';
 import * as tcp from '../wire/tcp.js';
+import type { Connections } from './connections.js';
+import type { Ending } from './ending.js';
 import {
-  type Connections,
   KIND,
   KIND_TEMPLATE,
   PACKETS,
+  protocolOf,
   STATE,
+  STATE_MASK,
   TICKS_PER_SECOND,
   TIMEOUT,
-} from './connections.js';
-import type { Ending } from './ending.js';
-import { STATE_MASK } from './progress.js';
+} from './record.js';
 import { SCTP_STATE, TCP_STATE } from './states.js';
 
 const SHARE = 32;
@@ -47,7 +48,6 @@ export class DropEntry {
       ended += connections.locked(() => {
         // Another engine may have ended it in between.
         if (expires[connection] === 0 || !this.#goes(connection, now)) return 0;
-        // Nor does a template stay that it alone belongs to (ip_vs_conn_del).
         // At once, and a template that nobody was let in by goes along (ip_vs_conn_del).
         connections.records[connections.at(connection) + TIMEOUT] = 0;
         this.#ending.end(connection);
@@ -63,7 +63,7 @@ export class DropEntry {
     const kind = records[at + KIND]!;
     if ((kind & KIND_TEMPLATE) !== 0) return false;
     const state = records[at + STATE]! & STATE_MASK;
-    switch ((kind >>> 8) & 0xff) {
+    switch (protocolOf(kind)) {
       case tcp.PROTOCOL:
         if (state === TCP_STATE.synReceived || state === TCP_STATE.synAck) return true;
         return state === TCP_STATE.established && this.#isIdle(connection, now);

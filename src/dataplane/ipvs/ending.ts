@@ -1,20 +1,11 @@
 /** How a connection ends: its time is over, and nobody finds it any more. */
-import {
-  type Connections,
-  EXTRA,
-  FLAG_ACTIVE,
-  KIND,
-  KIND_TEMPLATE,
-  rowOf,
-  STATE,
-  TEMPLATE,
-  TIMEOUT,
-} from './connections.js';
+import type { Connections } from './connections.js';
 import type { Opening } from './defence/opening.js';
 import type { DestinationCounts } from './destination.js';
 import type { Extras } from './extras.js';
 import { Faults } from './faults.js';
 import { held, leave } from './persistence.js';
+import { EXTRA, FLAG_ACTIVE, KIND, KIND_TEMPLATE, rowOf, STATE, TEMPLATE, TIMEOUT } from './record.js';
 import type { Resets } from './resets.js';
 import type { Services } from './service.js';
 

@@ -6,10 +6,16 @@
  * While data flows the control connection lives, however long it is silent (ip_vs_control_add).
  */
 import * as tcp from '../wire/tcp.js';
+import { type Connections, NO_CONNECTION } from './connections.js';
+import type { DestinationCounts } from './destination.js';
+import type { Ending } from './ending.js';
+import { EXPECTED, type Extras, HELPER_CONTROLLER, HELPER_FLAGS, NO_EXTRA } from './extras.js';
+import { noFlow, type PacketFlow } from './flow.js';
+import type { Parsed } from './packet.js';
+import { ticksOf } from './progress.js';
 import {
   CLIENT,
   CLIENT_PORTS,
-  type Connections,
   DESTINATION,
   EXTRA,
   FLAG_NO_REPLY_YET,
@@ -18,20 +24,15 @@ import {
   KIND_DESTINATION_IPV6,
   KIND_IPV6,
   NETWORK,
-  NO_CONNECTION,
   OWNER,
   rowOf,
   STATE,
   serviceOf,
+  setDestination,
   TIMEOUT,
   VIRTUAL,
-} from './connections.js';
-import type { DestinationCounts } from './destination.js';
-import type { Ending } from './ending.js';
-import { EXPECTED, type Extras, HELPER_CONTROLLER, HELPER_FLAGS, NO_EXTRA } from './extras.js';
-import { noFlow, type PacketFlow } from './flow.js';
-import type { Parsed } from './packet.js';
-import { ticksOf } from './progress.js';
+  wordsAt,
+} from './record.js';
 import type { Services } from './service.js';
 import { TCP_STATE, type Timeouts } from './states.js';
 
@@ -198,8 +199,7 @@ export class Expectations {
     if (connection === NO_CONNECTION) return NO_CONNECTION;
     const { services, timeouts } = this.#parts;
     const at = this.#connections.at(connection);
-    for (let i = 0; i < 4; i++) records[at + DESTINATION + i] = records[like + DESTINATION + i]!;
-    records[at + KIND]! |= port << 16;
+    setDestination(records, at, wordsAt(records, like + DESTINATION), port);
     records[at + STATE] = TCP_STATE.listen | FLAG_NO_REPLY_YET | flags;
     records[at + OWNER] = records[like + OWNER]!;
     const own = services.at(serviceOf(records, at))?.timeouts ?? timeouts;

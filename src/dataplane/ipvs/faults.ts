@@ -6,22 +6,11 @@
 import * as icmp from '../wire/icmp.js';
 import * as icmpv6 from '../wire/icmpv6.js';
 import * as tcp from '../wire/tcp.js';
-import {
-  type Connections,
-  FLAG_NO_REPLY_YET,
-  FLAG_REPLIES,
-  FLAG_SYNCED,
-  KIND,
-  rowOf,
-  STATE,
-} from './connections.js';
+import type { Connections } from './connections.js';
 import type { DestinationCounts } from './destination.js';
 import type { Parsed } from './packet.js';
+import { FLAG_SYNCED, KIND, protocolOf, rowOf, STATE, STATE_MASK, UNANSWERED } from './record.js';
 import { TCP_STATE } from './states.js';
-
-const STATE_MASK = 0xff;
-/** Replies come through here, none has, and the connection began here. */
-const UNANSWERED = FLAG_REPLIES | FLAG_NO_REPLY_YET;
 
 export class Faults {
   readonly #connections: Connections;
@@ -42,7 +31,7 @@ export class Faults {
   expired(at: number): void {
     const { records } = this.#connections;
     const state = records[at + STATE]!;
-    if (((records[at + KIND]! >>> 8) & 0xff) !== tcp.PROTOCOL || !opening(state & STATE_MASK)) return;
+    if (protocolOf(records[at + KIND]!) !== tcp.PROTOCOL || !opening(state & STATE_MASK)) return;
     if ((state & (UNANSWERED | FLAG_SYNCED)) !== UNANSWERED) return;
     this.#counts.addFailure(rowOf(records, at));
   }

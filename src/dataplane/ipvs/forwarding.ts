@@ -3,20 +3,12 @@ import { Batch } from '../core/batch.js';
 import { drop } from '../core/drops.js';
 import type { Path } from '../core/path.js';
 import { Answers } from './answers.js';
-import {
-  CLIENT_PORTS,
-  type Connections,
-  DESTINATION,
-  forwardOf,
-  KIND,
-  NO_CONNECTION,
-  rowOf,
-  VIRTUAL,
-} from './connections.js';
+import { type Connections, NO_CONNECTION } from './connections.js';
 import { FORWARD } from './destination.js';
 import { TO_CLIENT, TO_SERVER, translateError } from './icmp.js';
 import { rewriteDestination4, rewriteDestination6, rewriteSource4, rewriteSource6 } from './nat.js';
 import type { Parsed } from './packet.js';
+import { CLIENT_PORTS, DESTINATION, forwardOf, KIND, rowOf, VIRTUAL, wordsAt } from './record.js';
 import { TunnelErrors } from './tunnel-errors.js';
 import { Tunnelling } from './tunnelling.js';
 import { DROPPED, PASS, SEND, TAKEN, type Verdict } from './verdict.js';
@@ -111,10 +103,10 @@ export class Forwarding {
     if (forwardOf(records, at) !== FORWARD.nat) return this.#sendUnchanged(packet, outer, at);
     if (toClient) {
       const port = records[at + CLIENT_PORTS]! & 0xffff;
-      translateError(pool, packet, outer, quoted, TO_CLIENT, ...words(records, at + VIRTUAL), port);
+      translateError(pool, packet, outer, quoted, TO_CLIENT, ...wordsAt(records, at + VIRTUAL), port);
     } else {
       const port = records[at + KIND]! >>> 16;
-      translateError(pool, packet, outer, quoted, TO_SERVER, ...words(records, at + DESTINATION), port);
+      translateError(pool, packet, outer, quoted, TO_SERVER, ...wordsAt(records, at + DESTINATION), port);
     }
     return SEND;
   }
@@ -131,8 +123,4 @@ export class Forwarding {
     this.#path.pool.free(packet);
     return TAKEN;
   }
-}
-
-function words(records: Int32Array, at: number): [number, number, number, number] {
-  return [records[at]!, records[at + 1]!, records[at + 2]!, records[at + 3]!];
 }

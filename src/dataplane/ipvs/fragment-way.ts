@@ -10,9 +10,10 @@
 import { Batch } from '../core/batch.js';
 import { drop } from '../core/drops.js';
 import type { Path } from '../core/path.js';
-import { CLIENT, type Connections, NO_CONNECTION, VIRTUAL } from './connections.js';
+import { type Connections, NO_CONNECTION } from './connections.js';
 import { Fragments, UNDECIDED } from './fragments.js';
 import type { Parsed } from './packet.js';
+import { CLIENT, VIRTUAL } from './record.js';
 import { PASS, type Verdict } from './verdict.js';
 
 /** Decisions besides the reference of a connection. */

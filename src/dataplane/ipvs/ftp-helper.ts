@@ -13,21 +13,13 @@
 import { drop } from '../core/drops.js';
 import type { Path } from '../core/path.js';
 import * as tcp from '../wire/tcp.js';
-import {
-  CLIENT,
-  CLIENT_PORTS,
-  type Connections,
-  DESTINATION,
-  EXTRA,
-  forwardOf,
-  rowOf,
-  VIRTUAL,
-} from './connections.js';
+import type { Connections } from './connections.js';
 import { FORWARD } from './destination.js';
 import type { Expectations } from './expectations.js';
 import { type Extras, HELPER_FLAGS, NO_EXTRA, SHIFT_TO_CLIENT } from './extras.js';
 import * as ftp from './ftp.js';
 import type { Parsed } from './packet.js';
+import { CLIENT, CLIENT_PORTS, DESTINATION, EXTRA, forwardOf, rowOf, VIRTUAL } from './record.js';
 import { adjustAcknowledgment, adjustSequence, newShift, noteChange, type Shift } from './sequence.js';
 import { FTP_PORT, type Services } from './service.js';
 

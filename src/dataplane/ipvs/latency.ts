@@ -7,19 +7,10 @@
  *     SYN-ACK                       measured, STAMP = 0
  */
 import * as tcp from '../wire/tcp.js';
-import {
-  type Connections,
-  FLAG_NO_REPLY_YET,
-  FLAG_REPLIES,
-  PACKETS,
-  rowOf,
-  STAMP,
-  STATE,
-} from './connections.js';
+import type { Connections } from './connections.js';
 import type { DestinationCounts } from './destination.js';
 import type { Parsed } from './packet.js';
-
-const UNANSWERED = FLAG_REPLIES | FLAG_NO_REPLY_YET;
+import { PACKETS, rowOf, STAMP, STATE, UNANSWERED } from './record.js';
 
 export class Latency {
   readonly #records: Int32Array;

@@ -10,30 +10,28 @@
  * Everything here is called under the lock of the connections, so two engines never make two templates of one client.
  */
 
-import {
-  CLIENT_PORTS,
-  type Connections,
-  DESTINATION,
-  EXTRA,
-  KIND,
-  KIND_DESTINATION_IPV6,
-  KIND_TEMPLATE,
-  kindOfForward,
-  NO_CONNECTION,
-  OWNER,
-  ownerOf,
-  rowOf,
-  STATE,
-  TEMPLATE,
-  TEMPLATE_OF,
-  TICKS_PER_SECOND,
-  TIMEOUT,
-} from './connections.js';
-import { type Destination, type DestinationCounts, FORWARD } from './destination.js';
+import { type Connections, NO_CONNECTION, TEMPLATE_OF } from './connections.js';
+import type { Destination, DestinationCounts } from './destination.js';
 import { ENGINE_DATA, ENGINE_LENGTH, type Extras, NO_EXTRA } from './extras.js';
 import { noFlow, type PacketFlow } from './flow.js';
 import type { Memory, Parsed } from './packet.js';
 import { findCallId, hashCallId, isCallId } from './persistence-sip.js';
+import {
+  CLIENT_PORTS,
+  EXTRA,
+  KIND,
+  KIND_TEMPLATE,
+  kindOf,
+  OWNER,
+  ownerOf,
+  rowOf,
+  STATE,
+  setDestination,
+  TEMPLATE,
+  TICKS_PER_SECOND,
+  TIMEOUT,
+  ticksAt,
+} from './record.js';
 import { FTP_PORT, type Service, type Services } from './service.js';
 import { BARRED, NO_DESTINATION, PASS, TABLE_FULL, type Verdict } from './verdict.js';
 
@@ -192,23 +190,21 @@ export class Persistence {
     const connections = this.#connections;
     const extra = sip && this.#key.engine !== 0 ? this.#keep() : NO_EXTRA;
     if (sip && extra === NO_EXTRA) return NO_CONNECTION;
-    const family = destination.family === 6 ? KIND_DESTINATION_IPV6 : 0;
-    const template = connections.take(this.#key, family | kindOfForward(FORWARD[destination.forward]));
+    const template = connections.take(this.#key, kindOf(destination));
     if (template === NO_CONNECTION) {
       if (extra !== NO_EXTRA) this.#extras.free(extra);
       return NO_CONNECTION;
     }
     const { records } = connections;
     const at = connections.at(template);
-    for (let i = 0; i < 4; i++) records[at + DESTINATION + i] = destination.address[i]!;
     const own = flow.targetPort === spec.port && spec.port !== FTP_PORT;
-    if (own) records[at + KIND]! |= destination.port << 16;
+    setDestination(records, at, destination.address, own ? destination.port : 0);
     records[at + STATE] = 0;
     records[at + OWNER] = ownerOf(spec.index, destination.row);
     records[at + TIMEOUT] = spec.persistence!.timeoutSeconds * TICKS_PER_SECOND;
     records[at + EXTRA] = extra + 1;
     this.#counts.addPersistent(destination.row, 1);
-    const now = Math.floor((nowMs * TICKS_PER_SECOND) / 1000) | 0;
+    const now = ticksAt(nowMs);
     connections.publish(template, this.#key, (now + records[at + TIMEOUT]!) | 0);
     return template;
   }

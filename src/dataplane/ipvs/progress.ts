@@ -2,21 +2,22 @@
 import type { Pool } from '../core/pool.js';
 import * as tcp from '../wire/tcp.js';
 import * as udp from '../wire/udp.js';
-import {
-  type Connections,
-  FLAG_ACTIVE,
-  FLAG_NO_REPLY_YET,
-  FLAG_REPLIES,
-  rowOf,
-  STATE,
-  serviceOf,
-  TICKS_PER_SECOND,
-  TIMEOUT,
-} from './connections.js';
+import type { Connections } from './connections.js';
 import type { DestinationCounts } from './destination.js';
 import { Faults } from './faults.js';
 import type { Parsed } from './packet.js';
 import { assure } from './persistence.js';
+import {
+  FLAG_ACTIVE,
+  FLAG_NO_REPLY_YET,
+  rowOf,
+  STATE,
+  STATE_MASK,
+  serviceOf,
+  TICKS_PER_SECOND,
+  TIMEOUT,
+  UNANSWERED,
+} from './record.js';
 import type { Services } from './service.js';
 import {
   chunkType,
@@ -33,8 +34,6 @@ import {
   type Timeouts,
   UDP_STATE,
 } from './states.js';
-
-export const STATE_MASK = 0xff;
 
 export class Progress {
   /** the tables of an attack are in force (secure_tcp) */
@@ -70,7 +69,7 @@ export class Progress {
       const before = records[at + STATE]!;
       const state = before & STATE_MASK;
       // Who doesn't masquerade sees one side only (set_tcp_state, IP_VS_CONN_F_NOOUTPUT).
-      const oneSided = (before & (FLAG_REPLIES | FLAG_NO_REPLY_YET)) === FLAG_NO_REPLY_YET;
+      const oneSided = (before & UNANSWERED) === FLAG_NO_REPLY_YET;
       const next = this.#next(state, parsed, reply ? OUTPUT : oneSided ? INPUT_ONLY : INPUT);
       const active = isActive(parsed.protocol, next);
       let after = (before & ~(STATE_MASK | FLAG_ACTIVE)) | next | (active ? FLAG_ACTIVE : 0);

@@ -5,12 +5,11 @@
 import { FRAME_AT, Pool } from '../core/pool.js';
 import * as icmpv6 from '../wire/icmpv6.js';
 import * as ipv6 from '../wire/ipv6.js';
-import { type Connections, DESTINATION, FLAG_REPLIES, KIND, NO_CONNECTION, STATE } from './connections.js';
+import { type Connections, NO_CONNECTION } from './connections.js';
 import { noFlow, readFlow } from './flow.js';
 import { TO_SERVER, translateError } from './icmp.js';
 import { noEnds, Parsed, parse, parseQuoted, turn } from './packet.js';
-
-const HOST_SIDE = 0;
+import { DESTINATION, FLAG_REPLIES, HOST_SIDE, KIND, STATE, wordsAt } from './record.js';
 
 export class QuotedReply {
   /** of the destination that `translate` found */
@@ -56,8 +55,7 @@ export class QuotedReply {
     if (found === NO_CONNECTION || (found & 1) !== 0) return undefined;
     const connection = this.#connections.at(found >> 1);
     if ((records[connection + STATE]! & FLAG_REPLIES) === 0) return undefined;
-    const word = (i: number) => records[connection + DESTINATION + i]!;
-    const to: ipv6.Words = [word(0), word(1), word(2), word(3)];
+    const to = wordsAt(records, connection + DESTINATION);
     const port = records[connection + KIND]! >>> 16;
     translateError(pool, this.#packet, outer, quoted, TO_SERVER, ...to, port);
     this.destination = to;

@@ -8,10 +8,10 @@
 import type { Pool } from '../core/pool.js';
 import * as sctp from '../wire/sctp.js';
 import * as tcp from '../wire/tcp.js';
-import { type Connections, FLAG_NO_REPLY_YET, rowOf, STATE, serviceOf, TEMPLATE } from './connections.js';
+import type { Connections } from './connections.js';
 import type { Destination } from './destination.js';
 import type { Parsed } from './packet.js';
-import { STATE_MASK } from './progress.js';
+import { FLAG_NO_REPLY_YET, rowOf, STATE, STATE_MASK, serviceOf, TEMPLATE } from './record.js';
 import type { Services } from './service.js';
 import type { Settings } from './settings.js';
 import { chunkType, SCTP_STATE, TCP_STATE } from './states.js';

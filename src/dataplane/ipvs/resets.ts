@@ -11,11 +11,13 @@ import type { Path } from '../core/path.js';
 import { FRAME_AT, NO_PACKET } from '../core/pool.js';
 import * as ethernet from '../wire/ethernet.js';
 import * as tcp from '../wire/tcp.js';
+import type { Connections } from './connections.js';
+import { FORWARD } from './destination.js';
+import { type Ends, noEnds, type Parsed } from './packet.js';
 import {
   CLIENT,
   CLIENT_ACK,
   CLIENT_PORTS,
-  type Connections,
   DESTINATION,
   DESTINATION_ACK,
   FLAG_RESET_ON_EXPIRY,
@@ -24,11 +26,9 @@ import {
   KIND_IPV6,
   NETWORK,
   STATE,
+  STATE_MASK,
   VIRTUAL,
-} from './connections.js';
-import { FORWARD } from './destination.js';
-import { type Ends, noEnds, type Parsed } from './packet.js';
-import { STATE_MASK } from './progress.js';
+} from './record.js';
 import { writeRefusal, writeReset } from './reset.js';
 import { TCP_STATE } from './states.js';
 

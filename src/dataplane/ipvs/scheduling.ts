@@ -8,30 +8,27 @@ import * as sctp from '../wire/sctp.js';
 import * as tcp from '../wire/tcp.js';
 import * as udp from '../wire/udp.js';
 import { CallsOut } from './calls-out.js';
-import {
-  type Connections,
-  DESTINATION,
-  FLAG_NO_REPLY_YET,
-  FLAG_REPLIES,
-  FLAG_RESET_ON_EXPIRY,
-  KIND,
-  KIND_DESTINATION_IPV6,
-  kindOfForward,
-  NO_CONNECTION,
-  OWNER,
-  ownerOf,
-  STATE,
-  TICKS_PER_SECOND,
-  TIMEOUT,
-} from './connections.js';
+import { type Connections, NO_CONNECTION } from './connections.js';
 import { type Gate, OPEN } from './defence/gate.js';
-import { type Destination, type DestinationCounts, FORWARD } from './destination.js';
+import type { Destination, DestinationCounts } from './destination.js';
 import type { Extras } from './extras.js';
 import type { PacketFlow } from './flow.js';
 import { type Parsed, WHOLE } from './packet.js';
 import { Persistence } from './persistence.js';
 import type { Pressure } from './pressure.js';
 import { ticksOf } from './progress.js';
+import {
+  FLAG_NO_REPLY_YET,
+  FLAG_REPLIES,
+  FLAG_RESET_ON_EXPIRY,
+  kindOf,
+  OWNER,
+  ownerOf,
+  STATE,
+  setDestination,
+  TIMEOUT,
+  ticksAt,
+} from './record.js';
 import { FTP_PORT, type Service, type Services } from './service.js';
 import type { Stateless } from './stateless.js';
 import { chunkType } from './states.js';
@@ -91,7 +88,7 @@ export class Scheduling {
   /** A connection for the packet, as `Connections.find` gives it; NO_CONNECTION: `verdict` says why. */
   begin(parsed: Parsed, flow: PacketFlow, nowMs: number): number {
     const service = this.#services.find(parsed, flow.network);
-    const now = Math.floor((nowMs * TICKS_PER_SECOND) / 1000) | 0;
+    const now = ticksAt(nowMs);
     if (service === undefined) return this.#beginOut(parsed, flow, nowMs, now);
     const proxied = service.spec.defence?.synProxy === true && parsed.protocol === tcp.PROTOCOL;
     const flooded = !proxied && this.#stateless.isBypassed(service, now);
@@ -140,7 +137,7 @@ export class Scheduling {
     if (connection !== NO_CONNECTION) return connection;
     const verdict = persistent ? this.persistence.verdict : TABLE_FULL;
     if (verdict === TABLE_FULL && preparation === undefined) {
-      return this.#without(service, parsed, flow, Math.floor((nowMs * TICKS_PER_SECOND) / 1000) | 0);
+      return this.#without(service, parsed, flow, ticksAt(nowMs));
     }
     if (verdict === BARRED) this.reason = drop['no-call-id'];
     // It may be for somebody else at the address (ip_vs_leave).
@@ -188,7 +185,7 @@ export class Scheduling {
     return this.#connections.locked(() => {
       const template = this.persistence.templateOf(service, parsed, flow, nowMs, caller);
       if (template === NO_CONNECTION) return undefined;
-      this.#connections.touch(template, Math.floor((nowMs * TICKS_PER_SECOND) / 1000) | 0);
+      this.#connections.touch(template, ticksAt(nowMs));
       return this.persistence.destinationOf(template);
     });
   }
@@ -248,16 +245,13 @@ export class Scheduling {
       const destination = picked ?? this.persistence.destinationOf(template);
       if (destination === undefined) return NO_CONNECTION;
       const { spec } = destination;
-      const forward = kindOfForward(FORWARD[spec.forward]);
-      const connection = connections.take(flow, (spec.family === 6 ? KIND_DESTINATION_IPV6 : 0) | forward);
+      const connection = connections.take(flow, kindOf(spec));
       if (connection === NO_CONNECTION) return NO_CONNECTION;
       const { records } = connections;
       const at = connections.at(connection);
-      for (let i = 0; i < 4; i++) records[at + DESTINATION + i] = spec.address[i]!;
       // Of a persistent service only what came to its own port goes to the destination's (ip_vs_sched_persist).
       const keeps = spec.port === 0 || (picked === undefined && flow.targetPort !== service.spec.port);
-      const port = keeps ? flow.targetPort : spec.port;
-      records[at + KIND]! |= port << 16;
+      setDestination(records, at, spec.address, keeps ? flow.targetPort : spec.port);
       const told = service.spec.resetOnExpiry === true && flow.protocol === tcp.PROTOCOL;
       // Only what is masqueraded is answered through here.
       const replies = spec.forward === 'nat' ? FLAG_REPLIES : 0;
@@ -268,7 +262,7 @@ export class Scheduling {
       this.#traffic.countConnection(spec.row);
       destination.weigh();
       preparation?.prepare(connection);
-      const now = Math.floor((nowMs * TICKS_PER_SECOND) / 1000) | 0;
+      const now = ticksAt(nowMs);
       if (template >= 0) this.persistence.join(connection, template, now);
       connections.publish(connection, flow, now + records[at + TIMEOUT]!);
       return connection * 2;

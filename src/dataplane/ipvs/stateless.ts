@@ -18,22 +18,22 @@
  * talks with the destination itself by way of this director, and not with the service, isn't understood.
  */
 import type { Counters } from '../core/counters.js';
-import {
-  type Connections,
-  DESTINATION,
-  KIND,
-  KIND_DESTINATION_IPV6,
-  kindOfForward,
-  NO_CONNECTION,
-  OWNER,
-  ownerOf,
-  VIRTUAL,
-} from './connections.js';
-import { type Destination, type DestinationCounts, FORWARD } from './destination.js';
+import { type Connections, NO_CONNECTION } from './connections.js';
+import type { Destination, DestinationCounts } from './destination.js';
 import { FloodHash } from './flood-hash.js';
 import { noFlow, type PacketFlow } from './flow.js';
 import { OriginIndex } from './origin-index.js';
 import { idleTicks } from './progress.js';
+import {
+  DESTINATION,
+  KIND,
+  KIND_DESTINATION_IPV6,
+  kindOf,
+  OWNER,
+  ownerOf,
+  setDestination,
+  VIRTUAL,
+} from './record.js';
 import { FTP_PORT, type Service, type Services } from './service.js';
 
 export class Stateless {
@@ -59,10 +59,8 @@ export class Stateless {
   to(service: Service, { spec }: Destination, flow: PacketFlow): number {
     const { records } = this.#connections;
     const at = this.#connections.at(this.#spare);
-    const family = spec.family === 6 ? KIND_DESTINATION_IPV6 : 0;
-    this.#connections.describe(at, flow, family | kindOfForward(FORWARD[spec.forward]));
-    for (let i = 0; i < 4; i++) records[at + DESTINATION + i] = spec.address[i]!;
-    records[at + KIND]! |= (spec.port === 0 ? flow.targetPort : spec.port) << 16;
+    this.#connections.describe(at, flow, kindOf(spec));
+    setDestination(records, at, spec.address, spec.port === 0 ? flow.targetPort : spec.port);
     records[at + OWNER] = ownerOf(service.spec.index, spec.row);
     return this.#spare * 2;
   }

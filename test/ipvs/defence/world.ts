@@ -1,7 +1,7 @@
 /** A director with one service, packets in and out of it read into plain values. */
 import type { ExecutionContext } from 'ava';
 import { Random } from '../../../src/dataplane/core/random.js';
-import { Connections, STATE } from '../../../src/dataplane/ipvs/connections.js';
+import { Connections } from '../../../src/dataplane/ipvs/connections.js';
 import type { DefenceSpec } from '../../../src/dataplane/ipvs/defence/spec.js';
 import { readOptions, TcpOptions, writeOptions } from '../../../src/dataplane/ipvs/defence/tcp-options.js';
 import { DestinationCounts, type DestinationSpec } from '../../../src/dataplane/ipvs/destination.js';
@@ -9,6 +9,7 @@ import { Director } from '../../../src/dataplane/ipvs/director.js';
 import { Extras } from '../../../src/dataplane/ipvs/extras.js';
 import { writeTooBig } from '../../../src/dataplane/ipvs/icmp.js';
 import { Parsed, parse, parseQuoted } from '../../../src/dataplane/ipvs/packet.js';
+import { STATE } from '../../../src/dataplane/ipvs/record.js';
 import { type ServiceSpec, Services } from '../../../src/dataplane/ipvs/service.js';
 import { stateName, Timeouts } from '../../../src/dataplane/ipvs/states.js';
 import { Traffic } from '../../../src/dataplane/ipvs/traffic.js';

@@ -1,31 +1,29 @@
 import test from 'ava';
 import { Random } from '../../../src/dataplane/core/random.js';
+import { Connections, NO_CONNECTION, TEMPLATE_OF } from '../../../src/dataplane/ipvs/connections.js';
+import { DestinationCounts } from '../../../src/dataplane/ipvs/destination.js';
+import { Extras } from '../../../src/dataplane/ipvs/extras.js';
+import { noFlow } from '../../../src/dataplane/ipvs/flow.js';
+import { hashCallId } from '../../../src/dataplane/ipvs/persistence-sip.js';
 import {
-  Connections,
   FLAG_ACTIVE,
   FLAG_NO_REPLY_YET,
   FLAG_PROXIED,
   FLAG_REPLIES,
   FLAG_SYNCED,
-  NO_CONNECTION,
   PACKETS,
   rowOf,
   STATE,
   serviceOf,
   TEMPLATE,
-  TEMPLATE_OF,
   TICKS_PER_SECOND,
   TIMEOUT,
-} from '../../../src/dataplane/ipvs/connections.js';
-import { DestinationCounts } from '../../../src/dataplane/ipvs/destination.js';
-import { Extras } from '../../../src/dataplane/ipvs/extras.js';
-import { noFlow } from '../../../src/dataplane/ipvs/flow.js';
-import { hashCallId } from '../../../src/dataplane/ipvs/persistence-sip.js';
+} from '../../../src/dataplane/ipvs/record.js';
 import { type ServiceSpec, Services } from '../../../src/dataplane/ipvs/service.js';
 import { Timeouts } from '../../../src/dataplane/ipvs/states.js';
 import { Bindings, UNBOUND } from '../../../src/dataplane/ipvs/sync/binding.js';
+import { describe } from '../../../src/dataplane/ipvs/sync/describe.js';
 import { SyncEntry } from '../../../src/dataplane/ipvs/sync/entry.js';
-import { describe } from '../../../src/dataplane/ipvs/sync/record.js';
 import { SyncScan } from '../../../src/dataplane/ipvs/sync/scan.js';
 import {
   FLAG,

@@ -1,7 +1,7 @@
 /** Takes what other directors tell of their connections (sync_thread_backup). Anybody can send here: nothing of it is believed unread. */
 import type { RemoteInfo } from 'node:dgram';
 import type { SyncDaemon } from '../../config/service-types.js';
-import { TICKS_PER_SECOND } from '../../ipvs/connections.js';
+import { ticksAt } from '../../ipvs/record.js';
 import type { SyncCounts } from '../../ipvs/service-report.js';
 import type { SyncEntry } from '../../ipvs/sync/entry.js';
 import { readMessage } from '../../ipvs/sync-message.js';
@@ -69,7 +69,7 @@ export class SyncBackup {
     if (this.#syncId !== 0 && message.syncId !== this.#syncId) return void this.#refuse('other-sync-id');
     this.counts.messages++;
     if (message.fault !== undefined) this.#refuse('broken');
-    const now = Math.floor((nowMs * TICKS_PER_SECOND) / 1000) | 0;
+    const now = ticksAt(nowMs);
     for (const connection of message.connections) {
       const refusal = this.#entry.take(connection, now, order);
       if (refusal === undefined) this.counts.connections++;

@@ -1,8 +1,9 @@
 /** Tells other directors of the connections here (sync_thread_master). */
 import type { RemoteInfo } from 'node:dgram';
 import type { SyncDaemon } from '../../config/service-types.js';
-import { type Connections, TICKS_PER_SECOND } from '../../ipvs/connections.js';
+import type { Connections } from '../../ipvs/connections.js';
 import type { Extras } from '../../ipvs/extras.js';
+import { ticksAt } from '../../ipvs/record.js';
 import type { SyncCounts } from '../../ipvs/service-report.js';
 import { SyncScan } from '../../ipvs/sync/scan.js';
 import { type SyncConnection, SyncWriter } from '../../ipvs/sync-message.js';
@@ -71,7 +72,7 @@ export class SyncMaster {
   #turn(): void {
     const nowMs = performance.now();
     if (this.#pause-- <= 0) {
-      const now = Math.floor((nowMs * TICKS_PER_SECOND) / 1000) | 0;
+      const now = ticksAt(nowMs);
       if (this.#scan.slice(now, ROOM, this.#tell)) this.#pause = PASS_TICKS;
       this.#send();
     }

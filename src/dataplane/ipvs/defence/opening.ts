@@ -8,22 +8,22 @@ import { drop } from '../../core/drops.js';
 import type { Path } from '../../core/path.js';
 import { NO_PACKET } from '../../core/pool.js';
 import * as tcp from '../../wire/tcp.js';
+import { type Connections, NO_CONNECTION } from '../connections.js';
+import { noEnds, type Parsed } from '../packet.js';
+import type { Progress } from '../progress.js';
 import {
   CLIENT_ACK,
-  type Connections,
   DESTINATION_ACK,
   FLAG_OPENING,
   FLAG_PROXIED,
-  NO_CONNECTION,
   PACKETS,
   STAMP,
   STATE,
   serviceOf,
   TICKS_PER_SECOND,
   TIMEOUT,
-} from '../connections.js';
-import { noEnds, type Parsed } from '../packet.js';
-import type { Progress } from '../progress.js';
+  ticksAt,
+} from '../record.js';
 import type { Preparation } from '../scheduling.js';
 import { replace } from '../sequence.js';
 import type { Services } from '../service.js';
@@ -112,7 +112,7 @@ export class Opening implements Preparation {
     // What the answer's latency is counted from (latency.ts).
     connections.records[at + PACKETS] = 1;
     connections.records[at + STAMP] = (nowMs * 1000) | 0 || 1;
-    const now = Math.floor((nowMs * TICKS_PER_SECOND) / 1000) | 0;
+    const now = ticksAt(nowMs);
     connections.touch(connection, now);
     this.#ask(connection, packet, now);
   }

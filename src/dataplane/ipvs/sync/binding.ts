@@ -4,8 +4,8 @@
  */
 import type { Words } from '../../wire/ipv6.js';
 import * as tcp from '../../wire/tcp.js';
-import { kindOfForward } from '../connections.js';
 import { Destination, type DestinationCounts, FORWARD } from '../destination.js';
+import { kindOfForward } from '../record.js';
 import { FTP_PORT, type ServiceSpec } from '../service.js';
 import { FLAG } from '../sync-message.js';
 

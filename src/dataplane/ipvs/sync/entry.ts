@@ -2,29 +2,7 @@
  * Enters what another director told into the table of connections (ip_vs_proc_conn): a new one, or the one that is
  * there already becomes as it was told. From then on packets find it as if it had begun here, and it ends as others do.
  */
-import {
-  type Connections,
-  DESTINATION,
-  EXTRA,
-  FLAG_ACTIVE,
-  FLAG_NO_REPLY_YET,
-  FLAG_REPLIES,
-  FLAG_SYNCED,
-  forwardOf,
-  KIND,
-  KIND_DESTINATION_IPV6,
-  KIND_TEMPLATE,
-  NO_CONNECTION,
-  OWNER,
-  ownerOf,
-  PACKETS,
-  rowOf,
-  STATE,
-  serviceOf,
-  TEMPLATE_OF,
-  TICKS_PER_SECOND,
-  TIMEOUT,
-} from '../connections.js';
+import { type Connections, NO_CONNECTION, TEMPLATE_OF } from '../connections.js';
 import { type DestinationCounts, FORWARD } from '../destination.js';
 import { Ending } from '../ending.js';
 import {
@@ -37,6 +15,28 @@ import {
 } from '../extras.js';
 import { noFlow } from '../flow.js';
 import { hashCallId, isCallId } from '../persistence-sip.js';
+import {
+  DESTINATION,
+  EXTRA,
+  FLAG_ACTIVE,
+  FLAG_NO_REPLY_YET,
+  FLAG_REPLIES,
+  FLAG_SYNCED,
+  forwardOf,
+  KIND,
+  KIND_DESTINATION_IPV6,
+  KIND_TEMPLATE,
+  OWNER,
+  ownerOf,
+  PACKETS,
+  rowOf,
+  STATE,
+  STATE_MASK,
+  serviceOf,
+  setDestination,
+  TICKS_PER_SECOND,
+  TIMEOUT,
+} from '../record.js';
 import type { Services } from '../service.js';
 import { isActive, Timeouts } from '../states.js';
 import { FLAG, type SyncConnection, type SyncSequence } from '../sync-message.js';
@@ -174,8 +174,7 @@ export class SyncEntry {
     }
     const { records } = connections;
     const at = connections.at(connection);
-    for (let i = 0; i < 4; i++) records[at + DESTINATION + i] = told.destination[i]!;
-    records[at + KIND]! |= told.destinationPort << 16;
+    setDestination(records, at, told.destination, told.destinationPort);
     records[at + EXTRA] = extra + 1;
     records[at + OWNER] = ownerOf(UNBOUND, UNBOUND);
     const template = (told.flags & FLAG.template) !== 0;
@@ -204,7 +203,7 @@ export class SyncEntry {
     const active = !template && isActive(told.protocol, told.state);
     for (;;) {
       const before = records[at + STATE]!;
-      const after = (before & ~(0xff | FLAG_ACTIVE)) | told.state | (active ? FLAG_ACTIVE : 0);
+      const after = (before & ~(STATE_MASK | FLAG_ACTIVE)) | told.state | (active ? FLAG_ACTIVE : 0);
       if (Atomics.compareExchange(records, at + STATE, before, after) !== before) continue;
       if (((before ^ after) & FLAG_ACTIVE) !== 0) this.#count(rowOf(records, at), active ? 1 : -1);
       if ((before & FLAG_SYNCED) !== 0) records[at + PACKETS] = THRESHOLD;

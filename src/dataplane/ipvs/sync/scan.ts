@@ -5,24 +5,26 @@
  * Beyond the kernel's default, an entry that lives on is told again after half its timeout, as sync_refresh_period would
  * have it: the other director's would run out otherwise while few packets pass.
  */
+import type { Connections } from '../connections.js';
+import type { Extras } from '../extras.js';
 import {
   CLIENT,
   CLIENT_PORTS,
-  type Connections,
   DESTINATION,
   FLAG_SYNCED,
   KIND,
   KIND_TEMPLATE,
   PACKETS,
+  protocolOf,
   STATE,
+  STATE_MASK,
   serviceOf,
   TEMPLATE,
   TIMEOUT,
-} from '../connections.js';
-import type { Extras } from '../extras.js';
+} from '../record.js';
 import type { SyncConnection } from '../sync-message.js';
 import { isNeeded, isTold, THRESHOLD } from './decision.js';
-import { describe, isSpeakable } from './record.js';
+import { describe, isSpeakable } from './describe.js';
 
 /** Records that one slice looks at: 65,536 take 2 ms. */
 const SLICE = 65_536;
@@ -91,8 +93,8 @@ export class SyncScan {
     if (kind === 0) return false;
     const packets = records[at + PACKETS]!;
     const word = records[at + STATE]!;
-    const state = word & 0xff;
-    const protocol = (kind >>> 8) & 0xff;
+    const state = word & STATE_MASK;
+    const protocol = protocolOf(kind);
     const identity = identityOf(records, at);
     const synced = (word & FLAG_SYNCED) !== 0;
     if (this.#identity[connection] !== identity) {
@@ -129,7 +131,7 @@ export class SyncScan {
     const at = this.#connections.at(connection);
     if (expires[connection] === 0 || identityOf(records, at) !== this.#identity[connection]) return undefined;
     this.#toldAt[connection] = now || 1;
-    this.#toldState[connection] = records[at + STATE]! & 0xff;
+    this.#toldState[connection] = records[at + STATE]! & STATE_MASK;
     if (!isSpeakable(this.#connections, this.#extras, at)) return undefined;
     return describe(this.#connections, this.#extras, at, this.#fwmarkOf(serviceOf(records, at)));
   }

@@ -1,27 +1,6 @@
 /** A connection's record as a synchronisation message says it, and what of it can't be said. */
 import * as tcp from '../../wire/tcp.js';
-import {
-  CLIENT,
-  CLIENT_PORTS,
-  type Connections,
-  DESTINATION,
-  EXTRA,
-  FLAG_ACTIVE,
-  FLAG_NO_REPLY_YET,
-  FLAG_ONE_PACKET,
-  FLAG_OPENING,
-  FLAG_PROXIED,
-  forwardOf,
-  KIND,
-  KIND_DESTINATION_IPV6,
-  KIND_IPV6,
-  KIND_TEMPLATE,
-  NETWORK,
-  STATE,
-  TICKS_PER_SECOND,
-  TIMEOUT,
-  VIRTUAL,
-} from '../connections.js';
+import type { Connections } from '../connections.js';
 import {
   ENGINE_DATA,
   ENGINE_LENGTH,
@@ -31,10 +10,33 @@ import {
   SHIFT_TO_CLIENT,
   SHIFT_TO_SERVER,
 } from '../extras.js';
+import {
+  CLIENT,
+  CLIENT_PORTS,
+  DESTINATION,
+  EXTRA,
+  FLAG_ACTIVE,
+  FLAG_NO_REPLY_YET,
+  FLAG_OPENING,
+  FLAG_PROXIED,
+  forwardOf,
+  KIND,
+  KIND_DESTINATION_IPV6,
+  KIND_IPV6,
+  KIND_TEMPLATE,
+  NETWORK,
+  protocolOf,
+  STATE,
+  STATE_MASK,
+  TICKS_PER_SECOND,
+  TIMEOUT,
+  VIRTUAL,
+  wordsAt,
+} from '../record.js';
 import { FLAG, type SyncConnection, type SyncSequence } from '../sync-message.js';
 
 /** Of the SYN proxy's the other director would have to know far more than the message has room for. */
-const UNSPEAKABLE = FLAG_PROXIED | FLAG_OPENING | FLAG_ONE_PACKET;
+const UNSPEAKABLE = FLAG_PROXIED | FLAG_OPENING;
 
 /** Whether a message can say it: on the host's own side, one family throughout, begun, and nothing of the SYN proxy's. */
 export function isSpeakable({ records }: Connections, extras: Extras, at: number): boolean {
@@ -57,14 +59,7 @@ export function describe(
   const state = records[at + STATE]!;
   const ports = records[at + CLIENT_PORTS]!;
   const template = (kind & KIND_TEMPLATE) !== 0;
-  const protocol = (kind >>> 8) & 0xff;
-  const words = (from: number): [number, number, number, number] =>
-    [...[records[from]!, records[from + 1]!, records[from + 2]!, records[from + 3]!]] as [
-      number,
-      number,
-      number,
-      number,
-    ];
+  const protocol = protocolOf(kind);
   const connection: SyncConnection = {
     family: (kind & KIND_IPV6) === 0 ? 4 : 6,
     protocol,
@@ -73,10 +68,11 @@ export function describe(
       (template ? FLAG.template : 0) |
       (!template && (state & FLAG_NO_REPLY_YET) !== 0 ? FLAG.noOutput : 0) |
       (!template && (state & FLAG_ACTIVE) === 0 ? FLAG.inactive : 0),
-    state: state & 0xff,
+    state: state & STATE_MASK,
     ...{ clientPort: ports >>> 16, virtualPort: ports & 0xffff, destinationPort: kind >>> 16, fwmark },
     timeout: Math.ceil(records[at + TIMEOUT]! / TICKS_PER_SECOND),
-    ...{ client: words(at + CLIENT), virtual: words(at + VIRTUAL), destination: words(at + DESTINATION) },
+    ...{ client: wordsAt(records, at + CLIENT), virtual: wordsAt(records, at + VIRTUAL) },
+    destination: wordsAt(records, at + DESTINATION),
   };
   const extra = records[at + EXTRA]!;
   if (extra === 0) return connection;

@@ -1,14 +1,7 @@
 /** The ends of a connection, for segments that the director sends in the name of one to the other. */
-import {
-  CLIENT,
-  CLIENT_PORTS,
-  type Connections,
-  DESTINATION,
-  KIND,
-  KIND_IPV6,
-  VIRTUAL,
-} from '../connections.js';
+import type { Connections } from '../connections.js';
 import type { Ends } from '../packet.js';
+import { CLIENT, CLIENT_PORTS, DESTINATION, KIND, KIND_IPV6, VIRTUAL } from '../record.js';
 
 /** From the client to the destination. */
 export const TO_SERVER = 0;
