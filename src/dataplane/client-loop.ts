@@ -8,16 +8,9 @@
 import type { Path } from './core/path.js';
 import type { Director } from './ipvs/director.js';
 import { rewriteDestination4, rewriteDestination6 } from './ipvs/nat.js';
-import { type Parsed, WHOLE } from './ipvs/packet.js';
+import { isDirected, type Parsed, WHOLE } from './ipvs/packet.js';
 import type { Services } from './ipvs/service.js';
 import { DROPPED, PASS, SEND, type Verdict } from './ipvs/verdict.js';
-import * as sctp from './wire/sctp.js';
-import * as tcp from './wire/tcp.js';
-import * as udp from './wire/udp.js';
-
-/** Protocols that services have. */
-export const isDirected = (protocol: number): boolean =>
-  protocol === tcp.PROTOCOL || protocol === udp.PROTOCOL || protocol === sctp.PROTOCOL;
 
 export class ClientLoop {
   readonly #path: Path;

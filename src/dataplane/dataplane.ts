@@ -158,6 +158,7 @@ class HostDataplane implements Dataplane {
     const first = this.#running === undefined;
     const running = (this.#running ??= await this.#birth(config));
     const { applier, shared, services } = running;
+    // One that says nothing of services leaves them as they are.
     const settled = settle(config, services.wanted);
     refuseOtherSize(settled.virtualServer, running.connections.capacity);
     refuseServices(settled);
@@ -170,7 +171,7 @@ class HostDataplane implements Dataplane {
       const after = indexesOf(applier);
       const gone = new Set([...before].filter((index) => !after.has(index)));
       if (gone.size > 0) endConnectionsOf(gone, shared.memory.virtualServer);
-      const served = await this.#serve(running, config);
+      const served = await running.serving.want(settled);
       const synced = await running.sync.want(settled.virtualServer.sync);
       const changed = difference.changed || served || synced;
       if (changed || first) this.#generation++;
@@ -186,11 +187,6 @@ class HostDataplane implements Dataplane {
       }
       throw error;
     }
-  }
-
-  /** True if it changed anything. A configuration that says nothing of services leaves them as they are. */
-  #serve({ serving, services }: Running, config: Config): Promise<boolean> {
-    return serving.want(settle(config, services.wanted));
   }
 
   /** Shared memory, underlay and engines, as the first configuration wants them. */

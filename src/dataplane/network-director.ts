@@ -12,14 +12,14 @@
  * Frames of other networks are not looked at, and neither pass stands in the way of the express paths.
  */
 
-import { ClientLoop, isDirected } from './client-loop.js';
+import { ClientLoop } from './client-loop.js';
 import type { Batch } from './core/batch.js';
 import { drop } from './core/drops.js';
 import type { Path } from './core/path.js';
 import { NO_PACKET } from './core/pool.js';
 import type { Director } from './ipvs/director.js';
 import { rewriteSource4, rewriteSource6 } from './ipvs/nat.js';
-import { Parsed, parse, parseQuoted } from './ipvs/packet.js';
+import { isDirected, Parsed, parse, parseQuoted } from './ipvs/packet.js';
 import type { Services } from './ipvs/service.js';
 import { DROPPED, NO_DESTINATION, PASS, SEND, TABLE_FULL, type Verdict } from './ipvs/verdict.js';
 import { NeighbourSearch } from './neighbour-search.js';

@@ -4,7 +4,7 @@ import { Counters } from '../../src/dataplane/core/counters.js';
 import { Vteps } from '../../src/dataplane/core/vteps.js';
 import { watchMemory } from '../../src/dataplane/core/watch/ring-tracer.js';
 import { ApplyError, type Logger } from '../../src/dataplane/face.js';
-import { vtepText } from '../../src/dataplane/host/addresses.js';
+import { addressText } from '../../src/dataplane/host/addresses.js';
 import { Applier } from '../../src/dataplane/host/apply.js';
 import type {
   Carrier,
@@ -137,7 +137,8 @@ export class Control {
     const { tables, counters } = this.shared;
     const { networks, endpoints } = this.applier;
     const all = { tables, counters, networks, endpoints, underlay: 'udp', nowSeconds: 0 } as const;
-    const vtep = (number: number) => vtepText(tables.vteps.family(number), tables.vteps.addressWords(number));
+    const vtep = (number: number) =>
+      addressText(tables.vteps.family(number), tables.vteps.addressWords(number));
     return {
       fdb: reports.fdbRows(all),
       neighbours: reports.neighbourRows(all).sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1)),

@@ -12,12 +12,17 @@ export function neighbourText(words: ipv6.Words): string {
   return ipv6.isMapped(words[0], words[1], words[2]) ? ipv4.format(words[3]) : ipv6.format(...words);
 }
 
-/** As a VTEP key: the family, and IPv4 in the first word. */
-export function vtepWords(address: string): [family: 4 | 6, ...ipv6.Words] {
-  return address.includes(':') ? [6, ...ipv6.parse(address)] : [4, ipv4.parse(address), 0, 0, 0];
+/** IPv4 in the first word. */
+export function addressWords(address: string): ipv6.Words {
+  return address.includes(':') ? ipv6.parse(address) : [ipv4.parse(address), 0, 0, 0];
 }
 
-export function vtepText(family: number, words: ipv6.Words): string {
+/** As a VTEP key: the family, and the words. */
+export function vtepWords(address: string): [family: 4 | 6, ...ipv6.Words] {
+  return [address.includes(':') ? 6 : 4, ...addressWords(address)];
+}
+
+export function addressText(family: number, words: ipv6.Words): string {
   return family === 4 ? ipv4.format(words[0]) : ipv6.format(...words);
 }
 

@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Config, Network as NetworkConfig } from '../config.js';
 import { ApplyError, type Logger } from '../face.js';
 import type { Applied } from '../report.js';
-import { vtepText, vtepWords } from './addresses.js';
+import { addressText, vtepWords } from './addresses.js';
 import { removeVteps } from './ageing.js';
 import type { Carrier, OpenEndpoint, Shared } from './carrier.js';
 import { endpointKey } from './endpoints.js';
@@ -295,7 +295,7 @@ export class Applier {
     if (gone.size === 0) return;
     const numbers = new Set<number>();
     for (const vtep of vteps.used()) {
-      if (gone.has(vtepText(vteps.family(vtep), vteps.addressWords(vtep)))) numbers.add(vtep);
+      if (gone.has(addressText(vteps.family(vtep), vteps.addressWords(vtep)))) numbers.add(vtep);
     }
     await removeVteps(this.#carrier, this.#shared, numbers);
   }

@@ -3,17 +3,15 @@
  * the director as before, and nobody else gets their row or their service's index: connections are known by both. What
  * comes back meanwhile has its connections again (ip_vs_trash_get_dest).
  */
-import type { DestinationSpec } from '../ipvs/destination.js';
-import type { ServiceSpec } from '../ipvs/service.js';
+import { type DestinationSpec, type Place, samePlace } from '../ipvs/destination.js';
+import { type ServiceKey, type ServiceSpec, sameKey } from '../ipvs/service.js';
 
 interface Left {
   service: ServiceSpec;
   destination: DestinationSpec;
 }
 
-type End = Pick<DestinationSpec, 'family' | 'address' | 'port'>;
 type Way = Pick<DestinationSpec, 'forward' | 'tunnel'>;
-export type ServicePlace = Pick<ServiceSpec, 'family' | 'address' | 'port' | 'network' | 'protocol' | 'mark'>;
 
 export class Leaving {
   #list: Left[] = [];
@@ -45,23 +43,20 @@ export class Leaving {
   }
 
   /** The index under which connections know the service that was there. */
-  index(place: ServicePlace): number | undefined {
-    return this.#list.find(({ service }) => sameService(service, place))?.service.index;
+  index(place: ServiceKey): number | undefined {
+    return this.#list.find(({ service }) => sameKey(service, place))?.service.index;
   }
 
   /** The row under which they know its destination, which from now on no longer leaves. */
-  takeBack(place: ServicePlace, end: End & Way): number | undefined {
+  takeBack(place: ServiceKey, end: Place & Way): number | undefined {
     const found = this.#list.find(
       ({ service, destination }) =>
-        sameService(service, place) && sameEnd(destination, end) && sameWay(destination, end),
+        sameKey(service, place) && samePlace(destination, end) && sameWay(destination, end),
     );
     this.#list = this.#list.filter((each) => each !== found);
     return found?.destination.row;
   }
 }
-
-const sameService = (a: ServicePlace, b: ServicePlace): boolean =>
-  sameEnd(a, b) && a.network === b.network && a.protocol === b.protocol && a.mark === b.mark;
 
 /** Whether packets go on in the same way, as those of a connection do to its end. */
 export const sameWay = (a: Way, b: Way): boolean =>
@@ -69,6 +64,3 @@ export const sameWay = (a: Way, b: Way): boolean =>
   a.tunnel.type === b.tunnel.type &&
   a.tunnel.port === b.tunnel.port &&
   a.tunnel.checksum === b.tunnel.checksum;
-
-const sameEnd = (a: End, b: End): boolean =>
-  a.family === b.family && a.port === b.port && a.address.every((word, i) => word === b.address[i]);

@@ -5,7 +5,7 @@ import { need } from '../io/native.js';
 import { linkByIndex } from '../io/rtnetlink/link.js';
 import { type TapOffloads, tapOffloadBits } from '../io/tap.js';
 import type { Notice, Order } from '../orders.js';
-import { vtepText } from './addresses.js';
+import { addressText } from './addresses.js';
 import type { Carrier, CarrierEvents, Change, OpenEndpoint, Shared, UnderlayFacts } from './carrier.js';
 import {
   changeTap,
@@ -279,7 +279,7 @@ export class NativeCarrier implements Carrier {
 
   #vtepAddress(vtep: number): string {
     const { vteps } = this.#shared.tables;
-    return vtepText(vteps.family(vtep), vteps.addressWords(vtep));
+    return addressText(vteps.family(vtep), vteps.addressWords(vtep));
   }
 
   #heard(notice: Notice): void {

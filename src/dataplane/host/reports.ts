@@ -15,7 +15,7 @@ import type { TapOffloads } from '../io/tap.js';
 import { indexOf, isLocal, isStatic } from '../overlay/fdb.js';
 import type { EndpointRow, FdbRow, NeighbourRow, NetworkRow, Traffic, VtepRow } from '../report.js';
 import * as ethernet from '../wire/ethernet.js';
-import { macText, neighbourText, vtepText } from './addresses.js';
+import { addressText, macText, neighbourText } from './addresses.js';
 import type { OpenEndpoint, UnderlayFacts } from './carrier.js';
 import type { NetworkState, Tables } from './network-state.js';
 
@@ -174,7 +174,7 @@ export function describeHop({ tables, endpoints }: Reported, { hop, value, reaso
 }
 
 function vtepAddress({ vteps }: Tables, vtep: number): string {
-  return vtep < 0 ? 'unknown' : vtepText(vteps.family(vtep), vteps.addressWords(vtep));
+  return vtep < 0 ? 'unknown' : addressText(vteps.family(vtep), vteps.addressWords(vtep));
 }
 
 function byIndex(networks: ReadonlyMap<string, NetworkState>): Map<number, NetworkState> {

@@ -5,7 +5,7 @@
  */
 import type { Config } from '../config.js';
 import { ApplyError } from '../face.js';
-import { vtepText, vtepWords } from './addresses.js';
+import { addressText, vtepWords } from './addresses.js';
 import { namedBy, removeVteps } from './ageing.js';
 import type { Carrier, Shared } from './carrier.js';
 import { type NetworkState, removeEntries, type Tables } from './network-state.js';
@@ -38,7 +38,7 @@ export async function makeRoomForVteps(
   const going = new Set<number>();
   for (const vtep of vteps.used()) {
     if (short === 0) break;
-    if (named.has(vtep) || wanted.has(vtepText(vteps.family(vtep), vteps.addressWords(vtep)))) continue;
+    if (named.has(vtep) || wanted.has(addressText(vteps.family(vtep), vteps.addressWords(vtep)))) continue;
     going.add(vtep);
     short--;
   }

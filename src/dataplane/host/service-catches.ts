@@ -1,11 +1,11 @@
 /** What is to be led to the director for the services in force: by address and port, by mark, or inside a network. */
-import type { DestinationSpec } from '../ipvs/destination.js';
+import type { DestinationSpec, Place } from '../ipvs/destination.js';
 import { FTP_PORT, type ServiceSpec } from '../ipvs/service.js';
-import * as ipv4 from '../wire/ipv4.js';
-import * as ipv6 from '../wire/ipv6.js';
+import type * as ipv6 from '../wire/ipv6.js';
 import * as sctp from '../wire/sctp.js';
 import * as tcp from '../wire/tcp.js';
 import * as udp from '../wire/udp.js';
+import { addressText } from './addresses.js';
 import type { Catch } from './host-rules.js';
 import type { MarkCatch } from './mark-places.js';
 import type { WantedWay } from './way-keeper.js';
@@ -59,15 +59,15 @@ export function addCatches(to: Catches, spec: ServiceSpec, destinations: readonl
       for (const carried of mark === undefined ? [protocol] : BEHIND_MARKS) {
         to.destinations.push({ ...catchOf(each, carried), ...ports });
       }
-    } else to.ways.push({ ...each, virtual: mark === undefined ? textOf(spec) : null });
+    } else to.ways.push({ ...each, virtual: mark === undefined ? addressText(family, address) : null });
   }
 }
 
-type Place = Pick<ServiceSpec | DestinationSpec, 'family' | 'address' | 'port'>;
-
 function catchOf(place: Place, protocol: number): Catch {
-  return { family: place.family, protocol, address: textOf(place), port: place.port };
+  return {
+    family: place.family,
+    protocol,
+    address: addressText(place.family, place.address),
+    port: place.port,
+  };
 }
-
-const textOf = ({ family, address }: Pick<Place, 'family' | 'address'>): string =>
-  family === 4 ? ipv4.format(address[0]) : ipv6.format(...address);

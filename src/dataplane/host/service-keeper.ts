@@ -10,15 +10,14 @@ import { NOTHING, type Settled } from '../config/settled.js';
 import { ApplyError } from '../face.js';
 import type { DefenceSpec } from '../ipvs/defence/spec.js';
 import { DestinationCounts, type DestinationSpec } from '../ipvs/destination.js';
-import type { ServiceSpec } from '../ipvs/service.js';
+import type { ServiceKey, ServiceSpec } from '../ipvs/service.js';
 import { NOTHING_CARRIED, type Statement } from '../ipvs/service-report.js';
 import type { Settings } from '../ipvs/settings.js';
 import { UNBOUND } from '../ipvs/sync/binding.js';
-import * as ipv4 from '../wire/ipv4.js';
-import * as ipv6 from '../wire/ipv6.js';
 import { Accounts } from './accounts.js';
+import { addressWords } from './addresses.js';
 import { settingsOf } from './director-settings.js';
-import { Leaving, type ServicePlace, sameWay } from './leaving.js';
+import { Leaving, sameWay } from './leaving.js';
 import { addCatches, type Catches, HOST_SIDE, noCatches } from './service-catches.js';
 import { type IndexOf, refuse } from './service-refusals.js';
 
@@ -112,8 +111,12 @@ export class ServiceKeeper {
 
   /** Everything in force, for an engine that takes another's place. */
   whole(): ServiceOrders {
-    const set = [...this.#known.values()].map(({ spec }) => spec);
-    return { set, gone: [], settings: settingsOf(this.#wanted.virtualServer), directed: this.#directed };
+    return {
+      set: this.specs,
+      gone: [],
+      settings: settingsOf(this.#wanted.virtualServer),
+      directed: this.#directed,
+    };
   }
 
   /** The services in force, by health. */
@@ -225,7 +228,7 @@ export class ServiceKeeper {
     const listen = parseListen(service.listen);
     if (listen === undefined) throw new ApplyError(`${service.listen}: no address`);
     const { timeouts, scheduler, schedulerFlags } = service;
-    const place: ServicePlace = {
+    const place: ServiceKey = {
       network: service.network === null ? HOST_SIDE : indexOf(service.network)!,
       ...placeOf(listen),
     };
@@ -259,12 +262,17 @@ export class ServiceKeeper {
     wanted: Destination,
     before: Known | undefined,
     rows: Map<string, number>,
-    service: ServicePlace,
+    service: ServiceKey,
   ): DestinationSpec {
     const socket = parseSocket(wanted.address);
     if (socket === undefined) throw new ApplyError(`${wanted.address}: no address`);
     const way = { forward: wanted.forward, tunnel: { ...wanted.tunnel } };
-    const end = { family: socket.family, address: wordsOf(socket.address), port: socket.port ?? 0, ...way };
+    const end = {
+      family: socket.family,
+      address: addressWords(socket.address),
+      port: socket.port ?? 0,
+      ...way,
+    };
     const known = before?.spec.destinations.find(({ row }) => row === before.rows.get(wanted.address));
     // One that is forwarded to in another way is another one: its connections go on as they began.
     const same = known !== undefined && sameWay(known, way);
@@ -282,7 +290,7 @@ export class ServiceKeeper {
   }
 
   /** One to which no connection of an earlier service refers. */
-  #index(place: ServicePlace): number {
+  #index(place: ServiceKey): number {
     const known = this.#leaving.index(place);
     let index = known ?? 0;
     if (known === undefined) while (this.#indexes.has(index) || this.#leaving.holds(index)) index++;
@@ -305,12 +313,17 @@ export class ServiceKeeper {
 }
 
 /** What a mark stands for has any protocol, address and port. */
-function placeOf(listen: Listen): Omit<ServicePlace, 'network'> {
+function placeOf(listen: Listen): Omit<ServiceKey, 'network'> {
   const { family } = listen;
   if (listen.protocol === 'mark') {
     return { family, protocol: 0, address: [0, 0, 0, 0], port: 0, mark: listen.mark };
   }
-  return { family, protocol: PROTOCOL[listen.protocol], address: wordsOf(listen.address), port: listen.port };
+  return {
+    family,
+    protocol: PROTOCOL[listen.protocol],
+    address: addressWords(listen.address),
+    port: listen.port,
+  };
 }
 
 type Of = Pick<Service, 'network' | 'listen'>;
@@ -322,13 +335,10 @@ function defenceOf({ allow, sourceRate, synProxy }: Service): { defence?: Defenc
   if (allow.length === 0 && sourceRate === null && !synProxy) return {};
   const prefixes = allow.map((each) => {
     const { address, bits } = parsePrefix(each)!;
-    return { address: wordsOf(address), bits };
+    return { address: addressWords(address), bits };
   });
   return { defence: { allow: prefixes, sourceRate: sourceRate && { ...sourceRate }, synProxy } };
 }
 
 /** A connection's record has 16 bits for its service; the last number is of connections that have none. */
 const SERVICES = UNBOUND;
-
-const wordsOf = (address: string): ipv6.Words =>
-  address.includes(':') ? ipv6.parse(address) : [ipv4.parse(address), 0, 0, 0];

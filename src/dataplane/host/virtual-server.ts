@@ -1,4 +1,5 @@
 /** The rows of the virtual server: what is wanted of it, how busy its destinations are, and its connections. */
+
 import type { Service } from '../config/service-types.js';
 import type { Connections } from '../ipvs/connections.js';
 import { ENGINE_DATA, ENGINE_LENGTH, type Extras } from '../ipvs/extras.js';
@@ -18,6 +19,7 @@ import {
   TICKS_PER_SECOND,
   ticksAt,
   VIRTUAL,
+  wordsAt,
 } from '../ipvs/record.js';
 import {
   type ConnectionRow,
@@ -27,8 +29,7 @@ import {
   type Statement,
 } from '../ipvs/service-report.js';
 import { stateName } from '../ipvs/states.js';
-import * as ipv4 from '../wire/ipv4.js';
-import * as ipv6 from '../wire/ipv6.js';
+import { addressText } from './addresses.js';
 
 const PROTOCOLS: Readonly<Record<number, ConnectionRow['protocol']>> = { 6: 'tcp', 17: 'udp', 132: 'sctp' };
 
@@ -110,6 +111,6 @@ function engineOf(extras: Extras, kind: number, extra: number): ConnectionRow['e
 }
 
 function end(records: Int32Array, at: number, wide: boolean, port: number): string {
-  if (!wide) return `${ipv4.format(records[at]!)}:${port}`;
-  return `[${ipv6.format(records[at]!, records[at + 1]!, records[at + 2]!, records[at + 3]!)}]:${port}`;
+  const text = addressText(wide ? 6 : 4, wordsAt(records, at));
+  return wide ? `[${text}]:${port}` : `${text}:${port}`;
 }

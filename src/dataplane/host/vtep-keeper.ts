@@ -11,7 +11,7 @@ import { linkByIndex } from '../io/rtnetlink/link.js';
 import { type Neighbour, neighbours, useNeighbour } from '../io/rtnetlink/neighbour.js';
 import { type RouteResult, routeTo } from '../io/rtnetlink/route.js';
 import * as ethernet from '../wire/ethernet.js';
-import { vtepText, vtepWords } from './addresses.js';
+import { addressText, vtepWords } from './addresses.js';
 import type { OpenUnderlay } from './underlay.js';
 
 /** Next hops are refreshed in time; that something changed is heard at once (hostChanged). */
@@ -169,7 +169,7 @@ export class VtepKeeper {
   }
 
   #address(vtep: number): string {
-    return vtepText(this.#vteps.family(vtep), this.#vteps.addressWords(vtep));
+    return addressText(this.#vteps.family(vtep), this.#vteps.addressWords(vtep));
   }
 
   #source(family: 4 | 6): string | undefined {

@@ -12,7 +12,7 @@ import { tunnelTo } from '../ipvs/tunnel.js';
 import type { Way } from '../ipvs/ways.js';
 import type { Order } from '../orders.js';
 import * as ipv4 from '../wire/ipv4.js';
-import * as ipv6 from '../wire/ipv6.js';
+import { addressText, addressWords } from './addresses.js';
 import { DirectPlace } from './direct-place.js';
 
 /** A destination that is routed or tunnelled to, or was and has connections left. */
@@ -68,7 +68,7 @@ export class WayKeeper {
     const direct = new Set(
       this.#wanted
         .filter((each) => each.forward === 'route' && ways.get(each.row)!.reach !== 'local')
-        .map(textOf),
+        .map(({ family, address }) => addressText(family, address)),
     );
     const closed = [...this.#direct].filter(([address]) => !direct.has(address));
     const changed = [...ways.values()].filter((way) => !same(this.#ways.get(way.row), way));
@@ -92,7 +92,7 @@ export class WayKeeper {
     const ways = new Map<number, Way>();
     const found = new Map<string, RouteResult | undefined>();
     for (const each of this.#wanted) {
-      const address = textOf(each);
+      const address = addressText(each.family, each.address);
       if (!found.has(address)) found.set(address, this.#route(address));
       ways.set(each.row, this.#way(each, address, found.get(address), opened));
     }
@@ -157,7 +157,7 @@ export class WayKeeper {
     }
     if (reach !== 'remote' || route === undefined) return way;
     if (route.prefSource === null) return { ...way, reach: 'none' };
-    const tunnel = tunnelTo(wanted, wordsOf(route.prefSource));
+    const tunnel = tunnelTo(wanted, addressWords(route.prefSource));
     return { ...way, tunnel, mtu: route.mtu ?? linkByIndex('', route.index)?.mtu ?? MTU };
   }
 
@@ -196,10 +196,3 @@ const MTU = 1500;
 function same(before: Way | undefined, way: Way): boolean {
   return before !== undefined && JSON.stringify(before) === JSON.stringify(way);
 }
-
-function textOf({ family, address }: Pick<WantedWay, 'family' | 'address'>): string {
-  return family === 4 ? ipv4.format(address[0]) : ipv6.format(...address);
-}
-
-const wordsOf = (address: string): ipv6.Words =>
-  address.includes(':') ? ipv6.parse(address) : [ipv4.parse(address), 0, 0, 0];

@@ -1,7 +1,7 @@
 /** ICMP errors that the director sends itself about a packet in hand: each a packet of its own, out where that one came in. */
 import type { Batch } from '../core/batch.js';
 import type { Path } from '../core/path.js';
-import { FRAME_AT, NO_PACKET } from '../core/pool.js';
+import { FRAME_AT, NO_PACKET, type Pool } from '../core/pool.js';
 import * as ethernet from '../wire/ethernet.js';
 import * as icmp from '../wire/icmp.js';
 import * as icmpv6 from '../wire/icmpv6.js';
@@ -50,13 +50,19 @@ export class Answers {
 
   #send(answer: number, packet: number, family: 4 | 6, length: number, out: Batch): void {
     const { pool } = this.#path;
-    if (length === 0) {
-      pool.free(answer);
-      return;
-    }
-    ethernet.writeEtherType(pool.bytes, pool.offset[answer]!, family === 4 ? ethernet.IPV4 : ethernet.IPV6);
-    pool.length[answer] = length + ethernet.HEADER;
+    if (!asFrame(pool, answer, family, length)) return;
     pool.inherit(answer, packet);
     out.push(answer);
   }
+}
+
+/** Makes a frame of the IP packet that was written behind its header. False: there is none, of no length, and the slot is free. */
+export function asFrame(pool: Pool, answer: number, family: 4 | 6, length: number): boolean {
+  if (length === 0) {
+    pool.free(answer);
+    return false;
+  }
+  ethernet.writeEtherType(pool.bytes, pool.offset[answer]!, family === 4 ? ethernet.IPV4 : ethernet.IPV6);
+  pool.length[answer] = length + ethernet.HEADER;
+  return true;
 }

@@ -32,6 +32,12 @@ export interface DestinationSpec {
   near: boolean;
 }
 
+/** Where a destination or a service is. */
+export type Place = Pick<DestinationSpec, 'family' | 'address' | 'port'>;
+
+export const samePlace = (a: Place, b: Place): boolean =>
+  a.family === b.family && a.port === b.port && a.address.every((word, i) => word === b.address[i]);
+
 /** Cells of a row, Int32 each. */
 const ACTIVE = 0;
 const INACTIVE = 1;

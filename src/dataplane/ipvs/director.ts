@@ -13,9 +13,7 @@
 import { drop } from '../core/drops.js';
 import type { Path } from '../core/path.js';
 import { Random } from '../core/random.js';
-import * as sctp from '../wire/sctp.js';
 import * as tcp from '../wire/tcp.js';
-import * as udp from '../wire/udp.js';
 import { type Connections, NO_CONNECTION } from './connections.js';
 import { Gate } from './defence/gate.js';
 import type { DefenceMemory } from './defence/memory.js';
@@ -31,7 +29,7 @@ import { Forwarding } from './forwarding.js';
 import { FragmentWay } from './fragment-way.js';
 import { FtpHelper } from './ftp-helper.js';
 import { Latency } from './latency.js';
-import { LATER_FRAGMENT, noEnds, type Parsed, turn, WHOLE } from './packet.js';
+import { isDirected, LATER_FRAGMENT, noEnds, type Parsed, turn, WHOLE } from './packet.js';
 import { Pressure } from './pressure.js';
 import { Progress } from './progress.js';
 import {
@@ -177,7 +175,7 @@ export class Director {
   /** Of the packet's connection, which begins with it if need be; NO_CONNECTION: `scheduling.verdict` says what is to be done. */
   #reference(parsed: Parsed, network: number): number {
     const { protocol } = parsed;
-    if (protocol !== tcp.PROTOCOL && protocol !== udp.PROTOCOL && protocol !== sctp.PROTOCOL) {
+    if (!isDirected(protocol)) {
       this.scheduling.verdict = PASS;
       return NO_CONNECTION;
     }
@@ -303,23 +301,26 @@ export class Director {
       if (!reply) this.#count(packet, parsed, at, false);
       return this.#send(packet, parsed, at, reply);
     }
+    const now = this.#nowTicks;
     this.#latency.note(at, parsed, reply, this.nowMs);
     const state = records[at + STATE]!;
     if ((state & FLAG_OPENING) !== 0) {
-      const verdict = this.#synProxy.opening.carry(packet, parsed, connection, reply, this.#nowTicks);
+      const verdict = this.#synProxy.opening.carry(packet, parsed, connection, reply, now);
       if (verdict !== PASS) return verdict;
     }
     this.progress.advance(at, parsed, reply);
     if ((records[at + STATE]! & FLAG_RESET_ON_EXPIRY) !== 0) this.resets.note(at, parsed, reply);
-    this.#connections.touch(connection, this.#nowTicks);
-    if (!reply) records[at + PACKETS]!++;
-    if (!reply) this.#count(packet, parsed, at, false);
+    this.#connections.touch(connection, now);
+    if (!reply) {
+      records[at + PACKETS]!++;
+      this.#count(packet, parsed, at, false);
+    }
     // What was noted of it is in the numbers of who sent it; the helper's are the server's.
     const proxied = (state & (FLAG_PROXIED | FLAG_OPENING)) === FLAG_PROXIED;
     if (proxied && !reply) this.#synProxy.shift.carry(packet, parsed, connection, false);
     if (parsed.protocol === tcp.PROTOCOL && parsed.fragment === WHOLE && this.#ftp.concerns(at)) {
-      if (!reply) this.#ftp.request(packet, parsed, connection, this.#nowTicks);
-      else if (!this.#ftp.reply(packet, parsed, connection, this.#nowTicks)) return DROPPED;
+      if (!reply) this.#ftp.request(packet, parsed, connection, now);
+      else if (!this.#ftp.reply(packet, parsed, connection, now)) return DROPPED;
     }
     if (proxied && reply) this.#synProxy.shift.carry(packet, parsed, connection, true);
     return this.#send(packet, parsed, at, reply);

@@ -1,7 +1,6 @@
 /** The ends of a connection, for segments that the director sends in the name of one to the other. */
-import type { Connections } from '../connections.js';
-import type { Ends } from '../packet.js';
-import { CLIENT, CLIENT_PORTS, DESTINATION, KIND, KIND_IPV6, VIRTUAL } from '../record.js';
+import type { Ends } from './packet.js';
+import { CLIENT, CLIENT_PORTS, DESTINATION, KIND, KIND_IPV6, VIRTUAL } from './record.js';
 
 /** From the client to the destination. */
 export const TO_SERVER = 0;
@@ -9,10 +8,8 @@ export const TO_SERVER = 0;
 export const TO_CLIENT = 1;
 export type Way = typeof TO_SERVER | typeof TO_CLIENT;
 
-/** Client and destination are of the same family: what masquerades changes addresses, not families. */
-export function readEnds(connections: Connections, connection: number, way: Way, ends: Ends): void {
-  const { records } = connections;
-  const at = connections.at(connection);
+/** Client and destination are of the same family: what masquerades changes addresses, not families. @param at of the record */
+export function readEnds(records: Int32Array, at: number, way: Way, ends: Ends): void {
   const source = at + (way === TO_SERVER ? CLIENT : VIRTUAL);
   const destination = at + (way === TO_SERVER ? DESTINATION : CLIENT);
   ends.family = (records[at + KIND]! & KIND_IPV6) !== 0 ? 6 : 4;

@@ -7,6 +7,7 @@ import { drop } from '../core/drops.js';
 import type { Path } from '../core/path.js';
 import { FRAME_AT, NO_PACKET } from '../core/pool.js';
 import * as ethernet from '../wire/ethernet.js';
+import { asFrame } from './answers.js';
 import type { Director } from './director.js';
 import { writeUnreachable } from './icmp.js';
 import { Parsed, parse, parseQuoted } from './packet.js';
@@ -76,14 +77,8 @@ export class Ingress {
     const { pool } = this.#path;
     const answer = pool.take(FRAME_AT);
     if (answer !== NO_PACKET) {
-      const at = pool.offset[answer]!;
-      const length = writeUnreachable(pool, this.#parsed, at + ethernet.HEADER);
-      if (length === 0) pool.free(answer);
-      else {
-        ethernet.writeEtherType(pool.bytes, at, this.#parsed.family === 4 ? ethernet.IPV4 : ethernet.IPV6);
-        pool.length[answer] = length + ethernet.HEADER;
-        out.push(answer);
-      }
+      const length = writeUnreachable(pool, this.#parsed, pool.offset[answer]! + ethernet.HEADER);
+      if (asFrame(pool, answer, this.#parsed.family, length)) out.push(answer);
     }
     this.#path.drop(packet, drop['service-empty']);
   }

@@ -18,6 +18,10 @@ export const WHOLE = 0;
 export const FIRST_FRAGMENT = 1;
 export const LATER_FRAGMENT = 2;
 
+/** Protocols that services have. */
+export const isDirected = (protocol: number): boolean =>
+  protocol === tcp.PROTOCOL || protocol === udp.PROTOCOL || protocol === sctp.PROTOCOL;
+
 /** The memory that packets lie in: `view` and `bytes` are of the same. */
 export type Memory = Pick<Pool, 'view' | 'bytes'>;
 

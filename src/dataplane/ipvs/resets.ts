@@ -11,23 +11,19 @@ import type { Path } from '../core/path.js';
 import { FRAME_AT, NO_PACKET } from '../core/pool.js';
 import * as ethernet from '../wire/ethernet.js';
 import * as tcp from '../wire/tcp.js';
+import { asFrame } from './answers.js';
 import type { Connections } from './connections.js';
 import { FORWARD } from './destination.js';
-import { type Ends, noEnds, type Parsed } from './packet.js';
+import { readEnds, TO_CLIENT, TO_SERVER, type Way } from './ends.js';
+import { noEnds, type Parsed } from './packet.js';
 import {
-  CLIENT,
   CLIENT_ACK,
-  CLIENT_PORTS,
-  DESTINATION,
   DESTINATION_ACK,
   FLAG_RESET_ON_EXPIRY,
   forwardOf,
-  KIND,
-  KIND_IPV6,
   NETWORK,
   STATE,
   STATE_MASK,
-  VIRTUAL,
 } from './record.js';
 import { writeRefusal, writeReset } from './reset.js';
 import { TCP_STATE } from './states.js';
@@ -41,7 +37,7 @@ export class Resets {
   readonly answers = new Batch(ROOM);
   readonly #path: Path;
   readonly #connections: Connections;
-  readonly #ends: Ends = noEnds();
+  readonly #ends = noEnds();
 
   constructor(path: Path, connections: Connections) {
     this.#path = path;
@@ -74,8 +70,7 @@ export class Resets {
     if ((state & FLAG_RESET_ON_EXPIRY) === 0 || (BELIEVED & (1 << (state & STATE_MASK))) === 0) return;
     if (records[at + NETWORK] !== 0) return;
     const [client, server] = [records[at + CLIENT_ACK]!, records[at + DESTINATION_ACK]!];
-    const ports = records[at + CLIENT_PORTS]!;
-    this.#send(at, VIRTUAL, ports & 0xffff, CLIENT, ports >>> 16, client, server);
+    this.#send(at, TO_CLIENT, client, server);
     this.#tellServer(at, server, client);
   }
 
@@ -95,36 +90,15 @@ export class Resets {
 
   /** In the client's name. Not where its answers don't come through here: what it expects isn't known then. */
   #tellServer(at: number, sequence: number, acknowledgment: number): void {
-    const { records } = this.#connections;
-    if (forwardOf(records, at) !== FORWARD.nat) return;
-    const from = records[at + CLIENT_PORTS]! >>> 16;
-    this.#send(at, CLIENT, from, DESTINATION, records[at + KIND]! >>> 16, sequence, acknowledgment);
+    if (forwardOf(this.#connections.records, at) !== FORWARD.nat) return;
+    this.#send(at, TO_SERVER, sequence, acknowledgment);
   }
 
-  #send(
-    at: number,
-    from: number,
-    fromPort: number,
-    to: number,
-    toPort: number,
-    sequence: number,
-    acknowledgment: number,
-  ): void {
-    const { records } = this.#connections;
+  #send(at: number, way: Way, sequence: number, acknowledgment: number): void {
     const answer = this.#take();
     if (answer === NO_PACKET) return;
     const ends = this.#ends;
-    ends.family = (records[at + KIND]! & KIND_IPV6) !== 0 ? 6 : 4;
-    ends.source0 = records[at + from]!;
-    ends.source1 = records[at + from + 1]!;
-    ends.source2 = records[at + from + 2]!;
-    ends.source3 = records[at + from + 3]!;
-    ends.destination0 = records[at + to]!;
-    ends.destination1 = records[at + to + 1]!;
-    ends.destination2 = records[at + to + 2]!;
-    ends.destination3 = records[at + to + 3]!;
-    ends.sourcePort = fromPort;
-    ends.destinationPort = toPort;
+    readEnds(this.#connections.records, at, way, ends);
     const { pool } = this.#path;
     const out = pool.offset[answer]! + ethernet.HEADER;
     this.#finish(answer, ends.family, writeReset(pool, out, ends, sequence, acknowledgment));
@@ -139,14 +113,6 @@ export class Resets {
   }
 
   #finish(answer: number, family: 4 | 6, length: number): void {
-    const { pool } = this.#path;
-    if (length === 0) {
-      pool.free(answer);
-      return;
-    }
-    const at = pool.offset[answer]!;
-    ethernet.writeEtherType(pool.bytes, at, family === 4 ? ethernet.IPV4 : ethernet.IPV6);
-    pool.length[answer] = length + ethernet.HEADER;
-    this.answers.push(answer);
+    if (asFrame(this.#path.pool, answer, family, length)) this.answers.push(answer);
   }
 }

@@ -8,7 +8,7 @@ import * as tcp from '../wire/tcp.js';
 import * as udp from '../wire/udp.js';
 import { AllowList } from './defence/allow-list.js';
 import type { DefenceSpec } from './defence/spec.js';
-import { Destination, type DestinationCounts, type DestinationSpec } from './destination.js';
+import { Destination, type DestinationCounts, type DestinationSpec, samePlace } from './destination.js';
 import type { Parsed } from './packet.js';
 import { schedulerFor, type Wish } from './schedulers/index.js';
 import type { Scheduler, SchedulerFlags } from './schedulers/scheduler.js';
@@ -25,6 +25,9 @@ export interface PersistenceSpec {
   mask: number;
   engine: 'sip' | null;
 }
+
+/** What packets are told apart by. */
+export type ServiceKey = Pick<ServiceSpec, 'family' | 'address' | 'port' | 'network' | 'protocol' | 'mark'>;
 
 /** What control says of a service. Cloned into each engine; an engine never writes it. */
 export interface ServiceSpec extends Wish {
@@ -175,7 +178,7 @@ export class Services {
 
   #destination(spec: DestinationSpec, nowMs: number): Destination {
     const known = this.#byRow[spec.row];
-    if (known !== undefined && sameEnd(known.spec, spec)) {
+    if (known !== undefined && samePlace(known.spec, spec)) {
       // Back from removal or from weight 0 it starts slowly.
       if (known.removed || (known.spec.weight === 0 && spec.weight > 0)) known.sinceMs = nowMs;
       known.removed = false;
@@ -236,23 +239,13 @@ function isFtpData({ protocol, destinationPort }: Parsed): boolean {
   return protocol === tcp.PROTOCOL && (destinationPort === FTP_DATA_PORT || destinationPort >= FREE_PORTS);
 }
 
-function sameKey(a: ServiceSpec, b: ServiceSpec): boolean {
-  return (
-    a.network === b.network &&
-    a.protocol === b.protocol &&
-    a.family === b.family &&
-    a.port === b.port &&
-    a.mark === b.mark &&
-    a.address.every((word, i) => word === b.address[i])
-  );
+/** Whether packets for the one are for the other. */
+export function sameKey(a: ServiceKey, b: ServiceKey): boolean {
+  return samePlace(a, b) && a.network === b.network && a.protocol === b.protocol && a.mark === b.mark;
 }
 
 function sameScheduler(a: ServiceSpec, b: ServiceSpec): boolean {
   return (
     a.scheduler === b.scheduler && a.slowStartSeconds === b.slowStartSeconds && a.preferNear === b.preferNear
   );
-}
-
-function sameEnd(a: DestinationSpec, b: DestinationSpec): boolean {
-  return a.family === b.family && a.port === b.port && a.address.every((word, i) => word === b.address[i]);
 }

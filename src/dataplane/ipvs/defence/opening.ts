@@ -9,6 +9,7 @@ import type { Path } from '../../core/path.js';
 import { NO_PACKET } from '../../core/pool.js';
 import * as tcp from '../../wire/tcp.js';
 import { type Connections, NO_CONNECTION } from '../connections.js';
+import { readEnds, TO_CLIENT, TO_SERVER, type Way } from '../ends.js';
 import { noEnds, type Parsed } from '../packet.js';
 import type { Progress } from '../progress.js';
 import {
@@ -28,7 +29,6 @@ import type { Preparation } from '../scheduling.js';
 import { replace } from '../sequence.js';
 import type { Services } from '../service.js';
 import { DROPPED, PASS, type Verdict } from '../verdict.js';
-import { readEnds, TO_CLIENT, TO_SERVER } from './ends.js';
 import * as proxied from './proxied.js';
 import { makeSegment, noSegment } from './segment.js';
 import { readOptions, TcpOptions } from './tcp-options.js';
@@ -292,13 +292,7 @@ export class Opening implements Preparation {
   }
 
   /** An ACK, with timestamps where both have them. */
-  #say(
-    connection: number,
-    way: typeof TO_SERVER | typeof TO_CLIENT,
-    packet: number,
-    value: number,
-    echo: number,
-  ): void {
+  #say(connection: number, way: Way, packet: number, value: number, echo: number): void {
     const options = this.#options;
     const { timestamps } = options;
     options.clear();
@@ -309,8 +303,8 @@ export class Opening implements Preparation {
   }
 
   /** @param packet what it is made of, or NO_PACKET */
-  #send(connection: number, way: typeof TO_SERVER | typeof TO_CLIENT, packet: number): void {
-    readEnds(this.#connections, connection, way, this.#ends);
+  #send(connection: number, way: Way, packet: number): void {
+    readEnds(this.#connections.records, this.#connections.at(connection), way, this.#ends);
     const made = makeSegment(this.#path, this.#ends, this.#segment, this.#options);
     if (made === NO_PACKET) return;
     if (packet !== NO_PACKET) this.#path.pool.inherit(made, packet);
