@@ -2,9 +2,9 @@
 import type { Options } from '../options.js';
 import { buildReference } from './peers/c-reference.js';
 import { PEERS } from './peers/peers.js';
-import { lines, report } from './report.js';
-import { compare, type Plan } from './run.js';
+import type { Plan } from './run.js';
 import { buildKernel, buildPlain } from './side.js';
+import { sideBySide } from './side-by-side.js';
 import { buildViaduct, DEVICES } from './viaduct.js';
 import { WIRES } from './wire.js';
 
@@ -21,23 +21,9 @@ function sides(options: Options): Plan['sides'] {
   return chosen;
 }
 
-export async function benchSystem(
-  options: Options,
-): Promise<{ text: string; json: unknown; failed: boolean }> {
-  const outcome = await compare({
-    sides: sides(options),
-    wires: WIRES.filter((wire) =>
-      options.wire.length === 0 ? wire === 'whole' || wire === 'segmented' : options.wire.includes(wire),
-    ),
-    only: options.only,
-    rounds: options.rounds,
-    ipv6: options.ipv6,
-    seconds: options.quick ? 1 : 2,
-    say: options.say,
-  });
-  return {
-    text: report(outcome),
-    json: { lines: lines(outcome.samples), ...outcome },
-    failed: outcome.failed,
-  };
-}
+export const benchSystem = (options: Options) => {
+  const wires = WIRES.filter((wire) =>
+    options.wire.length === 0 ? wire === 'whole' || wire === 'segmented' : options.wire.includes(wire),
+  );
+  return sideBySide(options, sides(options), wires);
+};

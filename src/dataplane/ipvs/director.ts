@@ -107,23 +107,16 @@ export class Director {
     const gate = new Gate(defence);
     const { pool, counters } = path;
     this.#stateless = new Stateless(services, connections, counts, counters);
-    this.scheduling = new Scheduling(
-      pool,
-      services,
-      connections,
-      counts,
-      gate,
-      this.#pressure,
-      this.#stateless,
-      extras,
-      traffic,
-    );
-    this.progress = new Progress(path.pool, connections, services, counts, timeouts);
+    this.scheduling = new Scheduling({
+      ...{ pool, services, connections, counts, gate, extras, traffic },
+      ...{ pressure: this.#pressure, stateless: this.#stateless },
+    });
+    this.progress = new Progress(pool, connections, services, counts, timeouts);
     this.fragments = new FragmentWay(path, connections);
     this.forwarding = new Forwarding({ path, connections, ways });
     this.#faults = new Faults(connections, counts);
     this.#latency = new Latency(connections, counts);
-    this.#renewal = new Renewal(path.pool, connections, services, DEFAULTS);
+    this.#renewal = new Renewal(pool, connections, services, DEFAULTS);
     this.resets = new Resets(path, connections);
     this.#ending = new Ending(connections, extras, services, counts, this.resets);
     this.#expectations = new Expectations({ ...parts, ending: this.#ending });

@@ -15,7 +15,7 @@ import type { Destination, DestinationCounts } from './destination.js';
 import { ENGINE_DATA, ENGINE_LENGTH, type Extras, NO_EXTRA } from './extras.js';
 import { noFlow, type PacketFlow } from './flow.js';
 import type { Memory, Parsed } from './packet.js';
-import { findCallId, hashCallId, isCallId } from './persistence-sip.js';
+import { type CallId, findCallId, hashCallId, isCallId } from './persistence-sip.js';
 import {
   CLIENT_PORTS,
   EXTRA,
@@ -92,7 +92,7 @@ export class Persistence {
     this.verdict = TABLE_FULL;
     // Without a Call-ID the packet is dropped (ip_vs_conn_fill_param_persist).
     if (sip && !findCallId(this.#memory, parsed, this.#callId)) return this.#none(BARRED);
-    const known = sip ? this.#findCall() : this.#find();
+    const known = sip ? this.#findCall() : findOf(this.#connections, this.#key);
     if (known !== NO_CONNECTION) {
       if (this.#usable(known, at)) return known;
       this.#retire(known);
@@ -141,25 +141,8 @@ export class Persistence {
     key.target3 = marked ? 0 : flow.target3;
   }
 
-  #find(): number {
-    const reference = this.#connections.find(this.#key);
-    return reference === NO_CONNECTION ? NO_CONNECTION : reference >> 1;
-  }
-
-  /** Sets the key's hash, to that under which there is none yet where there is no template of the Call-ID. */
   #findCall(): number {
-    const { bytes } = this.#memory;
-    const { records } = this.#connections;
-    for (let seed = 0; seed < ALIKE; seed++) {
-      this.#key.engine = hashCallId(bytes, this.#callId, seed) || 1;
-      const template = this.#find();
-      if (template === NO_CONNECTION) return NO_CONNECTION;
-      const extra = this.#extras.at(records[this.#connections.at(template) + EXTRA]! - 1);
-      const length = this.#extras.words[extra + ENGINE_LENGTH]!;
-      if (isCallId(bytes, this.#callId, this.#extras.bytes, 4 * extra + ENGINE_DATA, length)) return template;
-    }
-    this.#key.engine = 0;
-    return NO_CONNECTION;
+    return findCall(this.#connections, this.#extras, this.#key, this.#memory.bytes, this.#callId);
   }
 
   /** ip_vs_check_template: its destination is there, not drained where that ends templates, and the one that is asked for. */
@@ -220,6 +203,35 @@ export class Persistence {
     for (let i = 0; i < length; i++) this.#extras.bytes[4 * at + ENGINE_DATA + i] = bytes[from + i]!;
     return extra;
   }
+}
+
+/** The connection or template whose client has the key; NO_CONNECTION: there is none, or it is that of another's replies. */
+export function findOf(connections: Connections, key: PacketFlow): number {
+  const reference = connections.find(key);
+  return reference === NO_CONNECTION || (reference & 1) !== 0 ? NO_CONNECTION : reference >> 1;
+}
+
+/**
+ * The template of the Call-ID in `bytes`. Sets the key's hash, where there is none to that under which it may be made; to 0
+ * where there are too many alike.
+ */
+export function findCall(
+  connections: Connections,
+  extras: Extras,
+  key: PacketFlow,
+  bytes: Uint8Array,
+  callId: CallId,
+): number {
+  for (let seed = 0; seed < ALIKE; seed++) {
+    key.engine = hashCallId(bytes, callId, seed) || 1;
+    const template = findOf(connections, key);
+    if (template === NO_CONNECTION) return NO_CONNECTION;
+    const extra = extras.at(connections.records[connections.at(template) + EXTRA]! - 1);
+    const length = extras.words[extra + ENGINE_LENGTH]!;
+    if (isCallId(bytes, callId, extras.bytes, 4 * extra + ENGINE_DATA, length)) return template;
+  }
+  key.engine = 0;
+  return NO_CONNECTION;
 }
 
 /** The bits of a word that begins `from` bits into the address which a prefix of `bits` covers. */

@@ -41,6 +41,18 @@ export interface Preparation {
   prepare(connection: number): void;
 }
 
+export interface SchedulingParts {
+  pool: Pool;
+  services: Services;
+  connections: Connections;
+  counts: DestinationCounts;
+  gate: Gate;
+  pressure: Pressure;
+  stateless: Stateless;
+  extras: Extras;
+  traffic: Traffic;
+}
+
 export class Scheduling {
   /** TCP connections may begin with any packet (net.ipv4.vs.sloppy_tcp) */
   sloppyTcp = false;
@@ -62,17 +74,8 @@ export class Scheduling {
   readonly #stateless: Stateless;
   readonly #callsOut: CallsOut;
 
-  constructor(
-    pool: Pool,
-    services: Services,
-    connections: Connections,
-    counts: DestinationCounts,
-    gate: Gate,
-    pressure: Pressure,
-    stateless: Stateless,
-    extras: Extras,
-    traffic: Traffic,
-  ) {
+  constructor(parts: SchedulingParts) {
+    const { pool, services, connections, counts, gate, pressure, stateless, extras, traffic } = parts;
     this.persistence = new Persistence(pool, connections, extras, services, counts);
     this.#callsOut = new CallsOut(services);
     this.#pool = pool;

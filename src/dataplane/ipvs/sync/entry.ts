@@ -14,7 +14,7 @@ import {
   SHIFT_TO_SERVER,
 } from '../extras.js';
 import { noFlow } from '../flow.js';
-import { hashCallId, isCallId } from '../persistence-sip.js';
+import { findCall, findOf } from '../persistence.js';
 import {
   DESTINATION,
   EXTRA,
@@ -48,8 +48,6 @@ import { type EntryRefusal, refusalOf } from './refusal.js';
 const TIMEOUT_SECONDS = 180;
 /** Ticks are compared by their signed difference. */
 const SECONDS_MAX = 2 ** 30 / TICKS_PER_SECOND;
-/** Call-IDs that may have the same hash (persistence.ts). */
-const ALIKE = 4;
 
 export class SyncEntry {
   /** by what messages are bound; whoever changes services sets it */
@@ -134,24 +132,8 @@ export class SyncEntry {
     flow.family = told.family;
     flow.engine = 0;
     const data = told.engineData;
-    if (!template || data === undefined) return this.#number();
-    const { records } = this.#connections;
-    for (let seed = 0; seed < ALIKE; seed++) {
-      const id = { from: 0, length: data.length };
-      flow.engine = hashCallId(data, id, seed) || 1;
-      const known = this.#number();
-      if (known === NO_CONNECTION) return NO_CONNECTION;
-      const row = this.#extras.at(records[this.#connections.at(known) + EXTRA]! - 1);
-      const length = this.#extras.words[row + ENGINE_LENGTH]!;
-      if (isCallId(data, id, this.#extras.bytes, 4 * row + ENGINE_DATA, length)) return known;
-    }
-    return NO_CONNECTION;
-  }
-
-  /** Only where it is as the client's own packets would find it: a reply's key is another's. */
-  #number(): number {
-    const reference = this.#connections.find(this.#flow);
-    return reference === NO_CONNECTION || (reference & 1) !== 0 ? NO_CONNECTION : reference >> 1;
+    if (!template || data === undefined) return findOf(this.#connections, flow);
+    return findCall(this.#connections, this.#extras, flow, data, { from: 0, length: data.length });
   }
 
   #goesTo(connection: number, told: SyncConnection): boolean {
@@ -163,8 +145,11 @@ export class SyncEntry {
 
   #enter(told: SyncConnection, now: number, order: number): EntryRefusal | undefined {
     const connections = this.#connections;
-    const extra = needsExtra(told) ? this.#extras.take() : NO_EXTRA;
-    if (needsExtra(told) && extra === NO_EXTRA) return 'table-full';
+    const needed = needsExtra(told);
+    // Nor is there room for one more Call-ID with the same hash.
+    const full = needed && (told.flags & FLAG.template) !== 0 && this.#flow.engine === 0;
+    const extra = needed && !full ? this.#extras.take() : NO_EXTRA;
+    if (needed && extra === NO_EXTRA) return 'table-full';
     const binding = this.bindings.find(told);
     const family = told.family === 6 ? KIND_DESTINATION_IPV6 : 0;
     const connection = connections.take(this.#flow, family | wayOf(binding, told.flags));
