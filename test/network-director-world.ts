@@ -6,7 +6,8 @@ import { virtualMac } from '../src/dataplane/virtual-mac.js';
 import * as ipv4 from '../src/dataplane/wire/ipv4.js';
 import * as ipv6 from '../src/dataplane/wire/ipv6.js';
 import { type Host, send, type Workload, World } from './engine-world.js';
-import { build, parsedOf, sound, TCP, type Wanted } from './ipvs/packets.js';
+import { build, parsedOf, sound, type Wanted } from './ipvs/packets.js';
+import * as specs from './ipvs/specs.js';
 import { HIGH, mac } from './overlay/overlay.js';
 
 export const [SYN, ACK, SYN_ACK, RST] = [0x02, 0x10, 0x12, 0x04];
@@ -18,22 +19,16 @@ export type Family = (typeof FAMILIES)[number];
 /** Addresses of workload `n`, whose MAC is 02:42:00:00:00:n. */
 export const address = (n: number, family: Family) => (family === 4 ? `10.10.0.${n}` : `fd00:10::${n}`);
 
-export const wordsOf = (text: string): ipv6.Words =>
-  text.includes(':') ? ipv6.parse(text) : [ipv4.parse(text), 0, 0, 0];
 export const neighbourOf = (text: string): ipv6.Words =>
   text.includes(':') ? ipv6.parse(text) : ipv6.mapped(ipv4.parse(text));
 
 export const virtualBytes = (text: string): number[] => {
-  const { high, low } = virtualMac(text.includes(':') ? 6 : 4, wordsOf(text));
+  const { high, low } = virtualMac(text.includes(':') ? 6 : 4, specs.wordsOf(text));
   return [high >> 8, high & 255, low >>> 24, (low >> 16) & 255, (low >> 8) & 255, low & 255];
 };
 
-export function destination(row: number, n: number, family: Family, port: number): DestinationSpec {
-  return {
-    ...{ row, family, address: wordsOf(address(n, family)), port, weight: 1, forward: 'nat', near: false },
-    ...{ tunnel: { type: 'ipip', port: 0, checksum: 'none' }, upperThreshold: 0, lowerThreshold: 0 },
-  };
-}
+export const destination = (row: number, n: number, family: Family, port: number): DestinationSpec =>
+  specs.destination(row, address(n, family), port);
 
 /** On every host, as control would have it: the service, its address among the neighbours, and its network looked at. */
 export function serve(
@@ -43,13 +38,8 @@ export function serve(
   to: number[],
   change: Partial<ServiceSpec> = {},
 ) {
-  const spec: ServiceSpec = {
-    ...{ index, network: NETWORK, family, protocol: TCP, address: wordsOf(VIRTUAL[family]), port: 80 },
-    ...{ scheduler: 'rr', slowStartSeconds: 0, preferNear: false, timeouts: { tcp: 0, tcpFin: 0, udp: 0 } },
-    flags: { fallback: false, port: false, tableSize: 251, expirationSeconds: 60 },
-    destinations: to.map((n, i) => destination(8 * index + i, n, family, 8080)),
-    ...change,
-  };
+  const destinations = to.map((n, i) => destination(8 * index + i, n, family, 8080));
+  const spec = specs.serviceAt(VIRTUAL[family], destinations, { index, network: NETWORK, ...change });
   const { high, low } = virtualMac(family, spec.address);
   for (const { engine, neighbours } of hosts) {
     engine.virtualServer!.services.set(spec, 0);

@@ -5,6 +5,7 @@ import { virtualMac } from '../src/dataplane/virtual-mac.js';
 import * as ipv4 from '../src/dataplane/wire/ipv4.js';
 import { send } from './engine-world.js';
 import { build, SCTP, sound, TCP, UDP, unfinished, type Wanted } from './ipvs/packets.js';
+import { wordsOf } from './ipvs/specs.js';
 import {
   ACK,
   address,
@@ -22,7 +23,6 @@ import {
   tell,
   VIRTUAL,
   virtualBytes,
-  wordsOf,
 } from './network-director-world.js';
 import { BROADCAST, HIGH, mac } from './overlay/overlay.js';
 

@@ -2,7 +2,7 @@
 import test from 'ava';
 import { Random } from '../../src/dataplane/core/random.js';
 import { Connections } from '../../src/dataplane/ipvs/connections.js';
-import { DestinationCounts, type DestinationSpec } from '../../src/dataplane/ipvs/destination.js';
+import { DestinationCounts } from '../../src/dataplane/ipvs/destination.js';
 import { Director } from '../../src/dataplane/ipvs/director.js';
 import { Extras } from '../../src/dataplane/ipvs/extras.js';
 import { type ServiceSpec, Services } from '../../src/dataplane/ipvs/service.js';
@@ -25,6 +25,7 @@ import {
   VIRTUAL6,
   type Wanted,
 } from './packets.js';
+import { destination, serviceAt, wordsOf } from './specs.js';
 
 const SYN = 0x02;
 const ACK = 0x10;
@@ -33,37 +34,16 @@ const RST = 0x04;
 const SERVERS = ['10.1.2.1', '10.1.2.2', '10.1.2.3'];
 const SERVERS6 = ['fd00:1::1', 'fd00:1::2', 'fd00:1::3'];
 
-const addressOf = (text: string): ipv6.Words =>
-  text.includes(':') ? ipv6.parse(text) : [ipv4.parse(text), 0, 0, 0];
-
-function destination(row: number, address: string, port = 8080): DestinationSpec {
-  return {
-    ...{ row, family: address.includes(':') ? 6 : 4, address: addressOf(address), port, weight: 1 },
-    ...{ forward: 'nat', tunnel: { type: 'ipip', port: 0, checksum: 'none' }, near: false },
-    ...{ upperThreshold: 0, lowerThreshold: 0 },
-  };
-}
-
-function service(
+const service = (
   virtual: string,
   servers: readonly string[],
   change: Partial<ServiceSpec> = {},
-): ServiceSpec {
-  return {
-    ...{
-      index: 0,
-      network: 0,
-      family: virtual.includes(':') ? 6 : 4,
-      protocol: TCP,
-      address: addressOf(virtual),
-      port: 80,
-    },
-    ...{ scheduler: 'rr', slowStartSeconds: 0, preferNear: false, timeouts: { tcp: 0, tcpFin: 0, udp: 0 } },
-    flags: { fallback: false, port: false, tableSize: 251, expirationSeconds: 60 },
-    destinations: servers.map((address, row) => destination(row, address)),
-    ...change,
-  };
-}
+): ServiceSpec =>
+  serviceAt(
+    virtual,
+    servers.map((address, row) => destination(row, address)),
+    change,
+  );
 
 function world(connections = 64) {
   const { path, pool, parsed, put, drops } = stage();
@@ -244,7 +224,7 @@ test('a source begins only what the service lets it, and goes on with what it ha
   const { services, director, send, drops, pool } = world();
   const spec = service(VIRTUAL, SERVERS);
   const defence = {
-    allow: [{ address: addressOf('192.0.2.0'), bits: 24 }],
+    allow: [{ address: wordsOf('192.0.2.0'), bits: 24 }],
     sourceRate: null,
     synProxy: false,
   };

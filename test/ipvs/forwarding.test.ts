@@ -7,7 +7,7 @@ import { TCP_STATE } from '../../src/dataplane/ipvs/states.js';
 import { carried, type Tunnel, tunnelTo } from '../../src/dataplane/ipvs/tunnel.js';
 import type { Way } from '../../src/dataplane/ipvs/ways.js';
 import { hex } from '../wire/bytes.js';
-import { addressOf, ingressWorld, serviceOf } from './ingress-world.js';
+import { ingressWorld, serviceOf } from './ingress-world.js';
 import {
   build,
   CLIENT,
@@ -23,6 +23,7 @@ import {
   VIRTUAL6,
   type Wanted,
 } from './packets.js';
+import { wordsOf } from './specs.js';
 
 const HERE = '10.9.9.9';
 const SYN = 0x02;
@@ -41,8 +42,8 @@ const route: Forwarding = { forward: 'route', tunnel: { type: 'ipip', port: 0, c
 
 const toServer = (how: Forwarding, server = SERVER): Tunnel =>
   tunnelTo(
-    { family: server.includes(':') ? 6 : 4, address: addressOf(server), tunnel: how.tunnel },
-    addressOf(HERE),
+    { family: server.includes(':') ? 6 : 4, address: wordsOf(server), tunnel: how.tunnel },
+    wordsOf(HERE),
   );
 
 /** One service with one server, and the way to that. */
@@ -147,7 +148,7 @@ test('a packet goes into its tunnel, with one hop more outside for the host to t
     const [out, ...rest] = direct(sent);
     t.deepEqual(rest, []);
     t.deepEqual([out![8], sound(out!), inner(out!, port)], [10, true, sent]);
-    t.is(parsedOf(out!).destination0, addressOf(SERVER)[0]);
+    t.is(parsedOf(out!).destination0, wordsOf(SERVER)[0]);
     t.deepEqual([pool.allocated, drops()], [0, {}]);
   }
 });
@@ -161,8 +162,8 @@ test('IPv6 goes in IPv4 and the other way round', (t) => {
     [sent],
   );
   const tunnel = tunnelTo(
-    { family: 6, address: addressOf(SERVER6), tunnel: four.tunnel },
-    addressOf('fd00:9::9'),
+    { family: 6, address: wordsOf(SERVER6), tunnel: four.tunnel },
+    wordsOf('fd00:9::9'),
   );
   const over = world(four, { tunnel, mtu: 1500 }, TCP, VIRTUAL, SERVER6);
   t.deepEqual(
@@ -252,11 +253,11 @@ test('an error about a packet in a tunnel comes to its client, as if it were abo
     const [needed, ...rest] = direct(error('10.5.5.5', HERE, 3, 4, '00000384', out!.slice(0, 548)));
     t.deepEqual(rest, []);
     const parsed = parsedOf(needed!);
-    t.deepEqual([parsed.flags, parsed.code, parsed.destination0], [3, 4, addressOf(CLIENT)[0]]);
+    t.deepEqual([parsed.flags, parsed.code, parsed.destination0], [3, 4, wordsOf(CLIENT)[0]]);
     t.deepEqual([(needed![26]! << 8) | needed![27]!, sound(needed!)], [900 - overhead, true]);
     t.deepEqual(needed!.slice(28), sent.slice(0, 548 - overhead));
     const [host] = direct(error('10.5.5.5', HERE, 3, 1, '00000000', out!.slice(0, 100)));
-    t.deepEqual([parsedOf(host!).code, parsedOf(host!).destination0], [1, addressOf(CLIENT)[0]]);
+    t.deepEqual([parsedOf(host!).code, parsedOf(host!).destination0], [1, wordsOf(CLIENT)[0]]);
     // Another's tunnel, and what was of no connection, are the host's.
     const other = error(
       '10.5.5.5',

@@ -2,7 +2,7 @@
 import { Batch } from '../../src/dataplane/core/batch.js';
 import { Random } from '../../src/dataplane/core/random.js';
 import { Connections } from '../../src/dataplane/ipvs/connections.js';
-import { DestinationCounts, type DestinationSpec } from '../../src/dataplane/ipvs/destination.js';
+import { DestinationCounts } from '../../src/dataplane/ipvs/destination.js';
 import { Director } from '../../src/dataplane/ipvs/director.js';
 import { Extras } from '../../src/dataplane/ipvs/extras.js';
 import { Ingress } from '../../src/dataplane/ipvs/ingress.js';
@@ -10,21 +10,9 @@ import { type ServiceSpec, Services } from '../../src/dataplane/ipvs/service.js'
 import { Timeouts } from '../../src/dataplane/ipvs/states.js';
 import { Traffic } from '../../src/dataplane/ipvs/traffic.js';
 import { Ways } from '../../src/dataplane/ipvs/ways.js';
-import * as ipv4 from '../../src/dataplane/wire/ipv4.js';
-import * as ipv6 from '../../src/dataplane/wire/ipv6.js';
 import { testDefence } from './defence-memory.js';
 import { stage } from './packets.js';
-
-export const addressOf = (text: string): ipv6.Words =>
-  text.includes(':') ? ipv6.parse(text) : [ipv4.parse(text), 0, 0, 0];
-
-function destination(row: number, address: string, port: number): DestinationSpec {
-  return {
-    ...{ row, family: address.includes(':') ? 6 : 4, address: addressOf(address), port, weight: 1 },
-    ...{ forward: 'nat', tunnel: { type: 'ipip', port: 0, checksum: 'none' }, near: false },
-    ...{ upperThreshold: 0, lowerThreshold: 0 },
-  };
-}
+import { destination, serviceAt } from './specs.js';
 
 /** A service `rr`; its port is its destinations' as well unless `to` says another. */
 export function serviceOf(
@@ -35,19 +23,8 @@ export function serviceOf(
   to: number = port,
   index = 0,
 ): ServiceSpec {
-  return {
-    ...{
-      index,
-      network: 0,
-      family: virtual.includes(':') ? 6 : 4,
-      protocol,
-      address: addressOf(virtual),
-      port,
-    },
-    ...{ scheduler: 'rr', slowStartSeconds: 0, preferNear: false, timeouts: { tcp: 0, tcpFin: 0, udp: 0 } },
-    flags: { fallback: false, port: false, tableSize: 251, expirationSeconds: 60 },
-    destinations: servers.map((address, row) => destination(row, address, to)),
-  };
+  const destinations = servers.map((address, row) => destination(row, address, to));
+  return serviceAt(virtual, destinations, { index, protocol, port });
 }
 
 export function ingressWorld(connections = 64, extraRows = 16) {

@@ -2,7 +2,7 @@
 import { Batch } from '../../src/dataplane/core/batch.js';
 import { Random } from '../../src/dataplane/core/random.js';
 import { Connections } from '../../src/dataplane/ipvs/connections.js';
-import { DestinationCounts, type DestinationSpec } from '../../src/dataplane/ipvs/destination.js';
+import { DestinationCounts } from '../../src/dataplane/ipvs/destination.js';
 import { Director } from '../../src/dataplane/ipvs/director.js';
 import { Extras } from '../../src/dataplane/ipvs/extras.js';
 import { Ingress } from '../../src/dataplane/ipvs/ingress.js';
@@ -14,6 +14,9 @@ import * as ipv4 from '../../src/dataplane/wire/ipv4.js';
 import * as ipv6 from '../../src/dataplane/wire/ipv6.js';
 import { testDefence } from './defence-memory.js';
 import { build, parsedOf, type Stage, sound, stage, TCP, VIRTUAL, type Wanted } from './packets.js';
+import { destination, serviceAt } from './specs.js';
+
+export { destination } from './specs.js';
 
 export const SYN = 0x02;
 export const ACK = 0x10;
@@ -21,37 +24,16 @@ export const FIN = 0x11;
 export const RST = 0x04;
 export const SERVERS = ['10.1.2.1', '10.1.2.2', '10.1.2.3'];
 
-const addressOf = (text: string): ipv6.Words =>
-  text.includes(':') ? ipv6.parse(text) : [ipv4.parse(text), 0, 0, 0];
-
-export function destination(row: number, address: string, port = 8080): DestinationSpec {
-  return {
-    ...{ row, family: address.includes(':') ? 6 : 4, address: addressOf(address), port, weight: 1 },
-    ...{ forward: 'nat', tunnel: { type: 'ipip', port: 0, checksum: 'none' }, near: false },
-    ...{ upperThreshold: 0, lowerThreshold: 0 },
-  };
-}
-
-export function service(
+export const service = (
   change: Partial<ServiceSpec> = {},
   virtual = VIRTUAL,
   servers = SERVERS,
-): ServiceSpec {
-  return {
-    ...{
-      index: 0,
-      network: 0,
-      family: virtual.includes(':') ? 6 : 4,
-      protocol: TCP,
-      address: addressOf(virtual),
-      port: 80,
-    },
-    ...{ scheduler: 'rr', slowStartSeconds: 0, preferNear: false, timeouts: { tcp: 0, tcpFin: 0, udp: 0 } },
-    flags: { fallback: false, port: false, tableSize: 251, expirationSeconds: 60 },
-    destinations: servers.map((address, row) => destination(row, address)),
-    ...change,
-  };
-}
+): ServiceSpec =>
+  serviceAt(
+    virtual,
+    servers.map((address, row) => destination(row, address)),
+    change,
+  );
 
 /** What came out of the director. */
 export interface Sent {

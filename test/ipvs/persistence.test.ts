@@ -26,20 +26,10 @@ import * as ipv4 from '../../src/dataplane/wire/ipv4.js';
 import * as ipv6 from '../../src/dataplane/wire/ipv6.js';
 import { testDefence } from './defence-memory.js';
 import { build, CLIENT, stage, TCP, UDP, VIRTUAL, VIRTUAL6, type Wanted } from './packets.js';
+import { destination, serviceAt, wordsOf } from './specs.js';
 
 const SYN = 0x02;
 const SYN_ACK = 0x12;
-
-const wordsOf = (text: string): ipv6.Words =>
-  text.includes(':') ? ipv6.parse(text) : [ipv4.parse(text), 0, 0, 0];
-
-function destination(row: number, address: string, port = 8080): DestinationSpec {
-  return {
-    ...{ row, family: address.includes(':') ? 6 : 4, address: wordsOf(address), port, weight: 1 },
-    ...{ forward: 'nat', tunnel: { type: 'ipip', port: 0, checksum: 'none' }, near: false },
-    ...{ upperThreshold: 0, lowerThreshold: 0 },
-  };
-}
 
 const FOUR = [1, 2, 3, 4].map((n, row) => destination(row, `10.1.2.${n}`));
 
@@ -48,24 +38,8 @@ const sticky = (change: Partial<PersistenceSpec> = {}): PersistenceSpec => ({
   ...change,
 });
 
-function service(change: Partial<ServiceSpec> = {}): ServiceSpec {
-  return {
-    ...{
-      index: 0,
-      network: 0,
-      family: 4,
-      protocol: TCP,
-      address: wordsOf(VIRTUAL),
-      port: 80,
-      scheduler: 'rr',
-    },
-    ...{ slowStartSeconds: 0, preferNear: false, timeouts: { tcp: 0, tcpFin: 0, udp: 0 } },
-    flags: { fallback: false, port: false, tableSize: 251, expirationSeconds: 60 },
-    persistence: sticky(),
-    destinations: FOUR,
-    ...change,
-  };
-}
+const service = (change: Partial<ServiceSpec> = {}): ServiceSpec =>
+  serviceAt(VIRTUAL, FOUR, { persistence: sticky(), ...change });
 
 /** Engines share table, counts and extras, as they do in one process. */
 function memory(connections = 4096, extras = 64) {

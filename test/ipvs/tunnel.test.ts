@@ -26,6 +26,7 @@ import {
   UDP,
   VIRTUAL6,
 } from './packets.js';
+import { wordsOf } from './specs.js';
 
 const PORT = 6080;
 const HERE = '10.9.9.9';
@@ -35,14 +36,12 @@ type Type = DestinationSpec['tunnel']['type'];
 type Checksum = DestinationSpec['tunnel']['checksum'];
 
 function tunnel(family: 4 | 6, type: Type, checksum: Checksum = 'none'): tunnels.Tunnel {
-  const words = (text: string): ipv6.Words =>
-    text.includes(':') ? ipv6.parse(text) : [ipv4.parse(text), 0, 0, 0];
   const spec: DestinationSpec = {
-    ...{ row: 0, family, address: words(family === 4 ? SERVER : SERVER6), port: 80, weight: 1 },
+    ...{ row: 0, family, address: wordsOf(family === 4 ? SERVER : SERVER6), port: 80, weight: 1 },
     ...{ forward: 'tunnel', upperThreshold: 0, lowerThreshold: 0, near: false },
     tunnel: { type, port: PORT, checksum },
   };
-  return tunnels.tunnelTo(spec, words(family === 4 ? HERE : HERE6));
+  return tunnels.tunnelTo(spec, wordsOf(family === 4 ? HERE : HERE6));
 }
 
 /** The packet in the tunnel. */

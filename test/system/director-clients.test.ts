@@ -7,14 +7,15 @@ import type { ConnectionRow } from '../../src/dataplane/report.js';
 import {
   addressOf,
   at,
+  type Directed,
   FAMILIES,
   type Family,
-  type Place,
-  place,
+  nothingDropped,
   type Services,
   service,
   VIRTUAL,
-} from './world/director-place.js';
+} from './world/directed.js';
+import { place } from './world/director-place.js';
 import { labTest } from './world/needs.js';
 import { scratch } from './world/plane.js';
 import { dns, https, listens, postgres, redis } from './world/services.js';
@@ -25,9 +26,8 @@ const services = (protocol: 'tcp' | 'udp', port: number, servers = [1, 2]): Serv
   FAMILIES.map((family) => service(`${protocol}://${at(VIRTUAL[family], port)}`, family, servers, port));
 
 /** No packet was dropped, and the servers saw the client itself. */
-async function clean(t: ExecutionContext, { plane }: Place): Promise<void> {
-  const { drops } = await plane.stats();
-  t.deepEqual(Object.fromEntries(Object.entries(drops).filter(([, count]) => count > 0)), {});
+async function clean(t: ExecutionContext, { plane }: Directed): Promise<void> {
+  await nothingDropped(t, plane);
   const rows = await plane.ask<ConnectionRow[]>('ipvs/connections');
   t.true(rows.length > 0);
   t.true(rows.every(({ source }) => source.startsWith('10.0.0.2:') || source.startsWith('[fd00::2]:')));
@@ -123,7 +123,7 @@ labTest('dig over UDP and TCP, answers that are cut short among them', ['dnsmasq
 });
 
 /** One call of SIPp's built-in scenario: INVITE, 100, 180, 200, ACK, BYE, 200. */
-async function calls(t: ExecutionContext, { client, servers }: Place, family: Family): Promise<void> {
+async function calls(t: ExecutionContext, { client, servers }: Directed, family: Family): Promise<void> {
   const own = addressOf(0, family);
   const listening = servers.map((server, i) =>
     server.spawn('sipp', [

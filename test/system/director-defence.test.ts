@@ -2,17 +2,8 @@
 import type { ExecutionContext } from 'ava';
 import type { Host } from '../../src/cli/lab/lab.js';
 import type { ConnectionRow } from '../../src/dataplane/report.js';
-import {
-  addressOf,
-  ask,
-  at,
-  both,
-  FAMILIES,
-  place,
-  type Services,
-  service,
-  VIRTUAL,
-} from './world/director-place.js';
+import { addressOf, at, FAMILIES, type Services, service, VIRTUAL } from './world/directed.js';
+import { ask, both, place } from './world/director-place.js';
 import { labTest } from './world/needs.js';
 import type { Plane } from './world/plane.js';
 import { awaitWord, program, spawnProgram } from './world/programs.js';

@@ -6,10 +6,10 @@
 import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ExecutionContext } from 'ava';
 import type { Host, Lab } from '../../src/cli/lab/lab.js';
 import type { Written } from '../../src/dataplane/config/schema.js';
 import type { ServiceRow, VirtualServerReport } from '../../src/dataplane/report.js';
+import { join as joinSite, nothingDropped } from './world/directed.js';
 import { labTest } from './world/needs.js';
 import { Plane, scratch } from './world/plane.js';
 import { awaitWord, spawnProgram, stopProgram } from './world/programs.js';
@@ -82,14 +82,7 @@ async function place(lab: Lab, services: WrittenService[]): Promise<Place> {
   const client = await lab.host('c');
   const hosts = new Map<number, Host>();
   for (const site of [...SERVERS, SORRY]) hosts.set(site, await lab.host(`s${site}`));
-  for (const [site, host] of [[0, client] as const, ...hosts]) {
-    await lab.link(
-      { host: director, name: `to${site}`, addresses: [`10.${site}.0.1/24`, `fd0${site}::1/64`] },
-      { host, name: 'eth0', addresses: [`10.${site}.0.2/24`, `fd0${site}::2/64`] },
-    );
-    await host.ip(`route add default via 10.${site}.0.1`);
-    await host.ip(`-6 route add default via fd0${site}::1`);
-  }
+  for (const [site, host] of [[0, client] as const, ...hosts]) await joinSite(lab, director, host, site);
   const programs = new Map<number, ChildProcess>();
   for (const [site, host] of hosts) programs.set(site, await nginx(host, `s${site}`));
   const plane = new Plane(director);
@@ -119,11 +112,6 @@ async function answers(from: Host, count: number, address = VIRTUAL): Promise<st
 /** Stops a server by its number, as if it had died. */
 const kill = (programs: Map<number, ChildProcess>, site: number) => stopProgram(programs.get(site)!);
 
-async function drops(t: ExecutionContext, plane: Plane): Promise<void> {
-  const { drops: all } = await plane.stats();
-  t.deepEqual(Object.fromEntries(Object.entries(all).filter(([, count]) => count > 0)), {});
-}
-
 labTest(
   'a server that dies leaves after `fall` checks and no new connection sees it; it comes back by itself',
   ['nginx', 'curl'],
@@ -149,7 +137,7 @@ labTest(
     programs.set(2, await nginx(hosts.get(2)!, 's2'));
     await until('it is up again', async () => (await up(plane)) === '1 2 3');
     t.is(await answers(client, 9), 's1 s2 s3');
-    await drops(t, plane);
+    await nothingDropped(t, plane);
     t.is(await plane.end(), 0);
   },
 );

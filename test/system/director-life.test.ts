@@ -9,20 +9,20 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Host, Lab } from '../../src/cli/lab/lab.js';
 import type { Written } from '../../src/dataplane/config/schema.js';
 import type { ConnectionRow } from '../../src/dataplane/report.js';
+import {
+  addressOf,
+  at,
+  type Directed,
+  directed,
+  FAMILIES,
+  type Services,
+  VIRTUAL,
+} from './world/directed.js';
 import { labTest } from './world/needs.js';
-import { Plane } from './world/plane.js';
 import { awaitWord, program, spawnProgram } from './world/programs.js';
 import { until } from './world/until.js';
 
-type Services = NonNullable<Written['services']>;
 type Change = Partial<Services[number]>;
-
-const VIRTUAL = { 4: '203.0.113.80', 6: '2001:db8::80' } as const;
-const FAMILIES = [4, 6] as const;
-
-const at = (address: string, port: number) =>
-  address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
-const addressOf = (site: number, family: 4 | 6) => (family === 4 ? `10.${site}.0.2` : `fd0${site}::2`);
 
 const service = (protocol: 'tcp' | 'udp', family: 4 | 6, servers: number[], change: Change = {}) => ({
   listen: `${protocol}://${at(VIRTUAL[family], 80)}`,
@@ -31,26 +31,10 @@ const service = (protocol: 'tcp' | 'udp', family: 4 | 6, servers: number[], chan
   ...change,
 });
 
-interface Place {
-  client: Host;
-  servers: Host[];
-  plane: Plane;
-}
-
-async function place(lab: Lab, config: Omit<Written, 'networks'>): Promise<Place> {
-  const director = await lab.host('d');
-  const [client, ...servers] = [await lab.host('c'), await lab.host('s1'), await lab.host('s2')] as const;
-  for (const [site, host] of [client, ...servers].entries()) {
-    const gateways = [`10.${site}.0.1/24`, `fd0${site}::1/64`];
-    const own = [`${addressOf(site, 4)}/24`, `${addressOf(site, 6)}/64`];
-    const link = { host: director, name: `to${site}`, addresses: gateways };
-    await lab.link(link, { host, name: 'eth0', addresses: own });
-    await host.ip(`route add default via 10.${site}.0.1`);
-    await host.ip(`-6 route add default via fd0${site}::1`);
-  }
-  const plane = new Plane(director);
-  await plane.start({ networks: [], ...config });
-  return { client, servers, plane };
+async function place(lab: Lab, config: Omit<Written, 'networks'>): Promise<Directed> {
+  const made = await directed(lab);
+  await made.plane.start({ networks: [], ...config });
+  return made;
 }
 
 /** What the program says from now on. */

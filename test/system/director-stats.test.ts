@@ -5,55 +5,39 @@
  */
 import type { ExecutionContext } from 'ava';
 import type { Host, Lab } from '../../src/cli/lab/lab.js';
-import type { Written } from '../../src/dataplane/config/schema.js';
 import type { ServiceCounts, VirtualServerReport } from '../../src/dataplane/report.js';
+import {
+  addressOf,
+  at,
+  type Directed,
+  directed,
+  FAMILIES,
+  type Family,
+  type Services,
+  VIRTUAL,
+} from './world/directed.js';
 import { labTest } from './world/needs.js';
-import { Plane } from './world/plane.js';
+import type { Plane } from './world/plane.js';
 import { awaitWord, program, spawnProgram } from './world/programs.js';
-
-const VIRTUAL = { 4: '203.0.113.80', 6: '2001:db8::80' } as const;
-const FAMILIES = [4, 6] as const;
-type Family = (typeof FAMILIES)[number];
-type Services = NonNullable<Written['services']>;
 
 /** Bytes of the headers of IP and UDP. */
 const UDP_HEADERS = { 4: 28, 6: 48 } as const;
 
-const at = (address: string, port: number) =>
-  address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
-const server = (site: number, family: Family) => (family === 4 ? `10.${site}.0.2` : `fd0${site}::2`);
 const listenOf = (family: Family, protocol = 'udp', port = 7) => `${protocol}://${at(VIRTUAL[family], port)}`;
 
-interface Place {
-  client: Host;
-  servers: Host[];
-  plane: Plane;
-}
-
-async function place(lab: Lab, services: Services): Promise<Place> {
-  const director = await lab.host('d');
-  const [client, ...servers] = [await lab.host('c'), await lab.host('s1'), await lab.host('s2')] as const;
-  for (const [site, host] of [client, ...servers].entries()) {
-    const gateways = [`10.${site}.0.1/24`, `fd0${site}::1/64`];
-    const own = [`10.${site}.0.2/24`, `fd0${site}::2/64`];
-    await lab.link(
-      { host: director, name: `to${site}`, addresses: gateways },
-      { host, name: 'eth0', addresses: own },
-    );
-    await host.ip(`route add default via 10.${site}.0.1`);
-    await host.ip(`-6 route add default via fd0${site}::1`);
-    if (site > 0) await awaitWord(spawnProgram(host, 'ping-pong', ['serve', '7']), 'ready');
-  }
-  const plane = new Plane(director);
-  await plane.start({ networks: [], services });
-  return { client, servers, plane };
+/** The servers answer at port 7 what they get. */
+async function place(lab: Lab, services: Services): Promise<Directed> {
+  const made = await directed(lab);
+  for (const host of made.servers) await awaitWord(spawnProgram(host, 'ping-pong', ['serve', '7']), 'ready');
+  await made.plane.start({ networks: [], services });
+  return made;
 }
 
 const echo = (sites: readonly number[]): Services =>
   FAMILIES.map((family) => ({
     listen: listenOf(family),
     scheduler: 'rr',
-    destinations: sites.map((site) => ({ address: at(server(site, family), 7) })),
+    destinations: sites.map((site) => ({ address: at(addressOf(site, family), 7) })),
   }));
 
 /** So many datagrams there and back, from one port. */
@@ -102,7 +86,7 @@ labTest(
       const listen = listenOf(family);
       const [one, two] = [both(family, 1, 50, 100), both(family, 1, 20, 33)];
       // Round robin: one server each.
-      const servers = [1, 2].map((site) => counts.get(`${listen} ${at(server(site, family), 7)}`)!);
+      const servers = [1, 2].map((site) => counts.get(`${listen} ${at(addressOf(site, family), 7)}`)!);
       t.deepEqual(
         servers.sort((a, b) => b.inPackets - a.inPackets),
         [one, two],
@@ -115,7 +99,7 @@ labTest(
     const { inBytes } = six.get(listenOf(4))!;
     t.regex(text, new RegExp(`^UDP  ${socket} +2 +70 +70 +${inBytes} +${inBytes}$`, 'm'));
 
-    await said(t, plane, '-e', '-u', socket, '-r', at(server(1, 4), 7), '-m', '-w', '9');
+    await said(t, plane, '-e', '-u', socket, '-r', at(addressOf(1, 4), 7), '-m', '-w', '9');
     t.deepEqual(await counted(plane), six);
 
     await said(t, plane, '-Z', '-u', socket);
@@ -142,8 +126,8 @@ labTest(
     t.is(await pingPong(client, 4, 10, 10), 10);
     t.true(await plane.reload({ networks: [], services: echo([2, 1]) }));
     const counts = await counted(plane);
-    t.deepEqual(counts.get(`${listenOf(4)} ${at(server(2, 4), 7)}`), had);
-    t.deepEqual(counts.get(`${listenOf(4)} ${at(server(1, 4), 7)}`), both(4, 0, 0, 0));
+    t.deepEqual(counts.get(`${listenOf(4)} ${at(addressOf(2, 4), 7)}`), had);
+    t.deepEqual(counts.get(`${listenOf(4)} ${at(addressOf(1, 4), 7)}`), both(4, 0, 0, 0));
     t.deepEqual(counts.get(listenOf(4)), sum(had, had));
   },
 );
@@ -183,12 +167,12 @@ labTest(
 labTest('super-packets count as the packets that links carry', [], async (t, lab) => {
   const bulk = FAMILIES.map((family) => ({
     listen: listenOf(family, 'tcp', 80),
-    destinations: [{ address: at(server(1, family), 5201) }],
+    destinations: [{ address: at(addressOf(1, family), 5201) }],
   }));
   const { client, servers, plane } = await place(lab, bulk);
   const bytes = 64 << 20;
   for (const family of FAMILIES) {
-    const serve = spawnProgram(servers[0]!, 'body', ['serve', server(1, family), '5201']);
+    const serve = spawnProgram(servers[0]!, 'body', ['serve', addressOf(1, family), '5201']);
     await awaitWord(serve, 'ready');
     const before = (await plane.stats()).counters.rxPackets;
     await client.run(process.execPath, [

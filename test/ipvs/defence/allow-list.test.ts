@@ -2,11 +2,8 @@ import test from 'ava';
 import { Random } from '../../../src/dataplane/core/random.js';
 import { AllowList, type Prefix } from '../../../src/dataplane/ipvs/defence/allow-list.js';
 import { noFlow, type PacketFlow } from '../../../src/dataplane/ipvs/flow.js';
-import * as ipv4 from '../../../src/dataplane/wire/ipv4.js';
-import * as ipv6 from '../../../src/dataplane/wire/ipv6.js';
-
-const wordsOf = (text: string): ipv6.Words =>
-  text.includes(':') ? ipv6.parse(text) : [ipv4.parse(text), 0, 0, 0];
+import type * as ipv6 from '../../../src/dataplane/wire/ipv6.js';
+import { wordsOf } from '../specs.js';
 
 function prefix(text: string): Prefix {
   const [address, bits] = text.split('/') as [string, string];

@@ -1,4 +1,5 @@
 /** A director with one service, packets in and out of it read into plain values. */
+
 import type { ExecutionContext } from 'ava';
 import { Random } from '../../../src/dataplane/core/random.js';
 import { Connections } from '../../../src/dataplane/ipvs/connections.js';
@@ -31,6 +32,7 @@ import {
   VIRTUAL,
   VIRTUAL6,
 } from '../packets.js';
+import { wordsOf } from '../specs.js';
 
 export const [FIN, SYN, RST, PSH, ACK] = [0x01, 0x02, 0x04, 0x08, 0x10] as const;
 export type Family = 4 | 6;
@@ -62,9 +64,6 @@ export interface Said {
   /** as sent with checksum offload */
   unfinished?: boolean;
 }
-
-const wordsOf = (text: string): ipv6.Words =>
-  text.includes(':') ? ipv6.parse(text) : [ipv4.parse(text), 0, 0, 0];
 
 /** The segment's bytes. */
 export function speak(said: Partial<Said>): Uint8Array {

@@ -22,7 +22,7 @@ export const at = (address: string, port: number) =>
 export const addressOf = (site: number, family: Family) =>
   family === 4 ? `10.${site}.0.2` : `fd0${site}::2`;
 
-export function service(listen: string, family: Family, servers: number[], port: number): Services[number] {
+export function service(listen: string, family: Family, servers: number[], port = 8080): Services[number] {
   return {
     listen,
     scheduler: 'rr',

@@ -1,57 +1,24 @@
 /** A director between a client and servers, without any overlay: where its system tests take place. */
 import type { Host, Lab } from '../../../src/cli/lab/lab.js';
-import type { Written } from '../../../src/dataplane/config/schema.js';
-import { Plane } from './plane.js';
+import { at, type Directed, directed, FAMILIES, type Services, service, VIRTUAL } from './directed.js';
 import { awaitWord, program, spawnProgram } from './programs.js';
-
-export const VIRTUAL = { 4: '203.0.113.80', 6: '2001:db8::80' } as const;
-export const FAMILIES = [4, 6] as const;
-export type Family = (typeof FAMILIES)[number];
-export type Services = NonNullable<Written['services']>;
-
-export const at = (address: string, port: number) =>
-  address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
-export const addressOf = (site: number, family: Family) =>
-  family === 4 ? `10.${site}.0.2` : `fd0${site}::2`;
-
-export function service(listen: string, family: Family, servers: number[], port = 8080): Services[number] {
-  return {
-    listen,
-    scheduler: 'rr',
-    destinations: servers.map((site) => ({ address: at(addressOf(site, family), port) })),
-  };
-}
 
 /** Both families, TCP and UDP, to the servers. */
 export const both = (servers: number[]): Services =>
   FAMILIES.flatMap((family) =>
     (['tcp', 'udp'] as const).map((protocol) =>
-      service(`${protocol}://${at(VIRTUAL[family], 80)}`, family, servers),
+      service(`${protocol}://${at(VIRTUAL[family], 80)}`, family, servers, 8080),
     ),
   );
 
-export interface Place {
-  client: Host;
-  director: Host;
-  servers: Host[];
-  plane: Plane;
-}
-
-export async function place(lab: Lab, services: Services): Promise<Place> {
-  const director = await lab.host('d');
-  const [client, ...servers] = [await lab.host('c'), await lab.host('s1'), await lab.host('s2')] as const;
-  for (const [site, host] of [client, ...servers].entries()) {
-    const gateways = [`10.${site}.0.1/24`, `fd0${site}::1/64`];
-    const own = [`${addressOf(site, 4)}/24`, `${addressOf(site, 6)}/64`];
-    const link = { host: director, name: `to${site}`, addresses: gateways };
-    await lab.link(link, { host, name: 'eth0', addresses: own });
-    await host.ip(`route add default via 10.${site}.0.1`);
-    await host.ip(`-6 route add default via fd0${site}::1`);
-    if (site > 0) await awaitWord(spawnProgram(host, 'who', ['serve', `s${site}`, '8080']), 'ready');
+/** A director whose servers say at port 8080 who they are (who.ts), started with the services. */
+export async function place(lab: Lab, services: Services): Promise<Directed> {
+  const made = await directed(lab);
+  for (const [i, host] of made.servers.entries()) {
+    await awaitWord(spawnProgram(host, 'who', ['serve', `s${i + 1}`, '8080']), 'ready');
   }
-  const plane = new Plane(director);
-  await plane.start({ networks: [], services });
-  return { client, director, servers, plane };
+  await made.plane.start({ networks: [], services });
+  return made;
 }
 
 /** What one of the servers answers: its name and whom it sees. */
