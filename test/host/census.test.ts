@@ -1,8 +1,9 @@
 import test from 'ava';
 import { census } from '../../src/dataplane/host/census.js';
-import { Connections, TEMPLATE_OF } from '../../src/dataplane/ipvs/connections.js';
+import { Connections } from '../../src/dataplane/ipvs/connections.js';
 import { noFlow } from '../../src/dataplane/ipvs/flow.js';
 import { FLAG_ACTIVE, STATE } from '../../src/dataplane/ipvs/record.js';
+import { TEMPLATE_OF } from '../../src/dataplane/ipvs/tuple.js';
 
 test('connections are counted by protocol and state, templates apart, and those that ended no longer', (t) => {
   const table = new Connections(Connections.allocate(32));

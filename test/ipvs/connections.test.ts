@@ -1,7 +1,7 @@
 /** The connection table against a Map: what was added is found from both sides, what was removed isn't, and no more. */
 import test from 'ava';
 import { Random } from '../../src/dataplane/core/random.js';
-import { Connections, NO_CONNECTION, TEMPLATE_OF, type Tuple } from '../../src/dataplane/ipvs/connections.js';
+import { Connections, NO_CONNECTION } from '../../src/dataplane/ipvs/connections.js';
 import {
   CLIENT,
   DESTINATION,
@@ -11,6 +11,7 @@ import {
   STATE,
   TIMEOUT,
 } from '../../src/dataplane/ipvs/record.js';
+import { TEMPLATE_OF, type Tuple } from '../../src/dataplane/ipvs/tuple.js';
 
 const PROTOCOLS = [6, 17, 132, 6 + TEMPLATE_OF];
 

@@ -1,7 +1,8 @@
 /** The packet in hand as the table of connections and the schedulers see it: one object, read anew for each packet. */
-import type { Tuple } from './connections.js';
+
 import type { Ends } from './packet.js';
 import type { Flow } from './schedulers/scheduler.js';
+import type { Tuple } from './tuple.js';
 
 export type PacketFlow = Tuple & Flow;
 

@@ -10,7 +10,7 @@
  * Everything here is called under the lock of the connections, so two engines never make two templates of one client.
  */
 
-import { type Connections, NO_CONNECTION, TEMPLATE_OF } from './connections.js';
+import { type Connections, NO_CONNECTION } from './connections.js';
 import type { Destination, DestinationCounts } from './destination.js';
 import { ENGINE_DATA, ENGINE_LENGTH, type Extras, NO_EXTRA } from './extras.js';
 import { noFlow, type PacketFlow } from './flow.js';
@@ -33,6 +33,7 @@ import {
   ticksAt,
 } from './record.js';
 import { FTP_PORT, type Service, type Services } from './service.js';
+import { TEMPLATE_OF } from './tuple.js';
 import { BARRED, NO_DESTINATION, PASS, TABLE_FULL, type Verdict } from './verdict.js';
 
 /** State of a template by which a connection came to be established (IP_VS_CTPL_S_ASSURED). */

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { Random } from '../../../src/dataplane/core/random.js';
-import { Connections, NO_CONNECTION, TEMPLATE_OF } from '../../../src/dataplane/ipvs/connections.js';
+import { Connections, NO_CONNECTION } from '../../../src/dataplane/ipvs/connections.js';
 import { DestinationCounts } from '../../../src/dataplane/ipvs/destination.js';
 import { Extras } from '../../../src/dataplane/ipvs/extras.js';
 import { noFlow } from '../../../src/dataplane/ipvs/flow.js';
@@ -31,6 +31,7 @@ import {
   type SyncConnection,
   SyncWriter,
 } from '../../../src/dataplane/ipvs/sync-message.js';
+import { TEMPLATE_OF } from '../../../src/dataplane/ipvs/tuple.js';
 import * as ipv4 from '../../../src/dataplane/wire/ipv4.js';
 import * as ipv6 from '../../../src/dataplane/wire/ipv6.js';
 

@@ -2,7 +2,7 @@
  * Enters what another director told into the table of connections (ip_vs_proc_conn): a new one, or the one that is
  * there already becomes as it was told. From then on packets find it as if it had begun here, and it ends as others do.
  */
-import { type Connections, NO_CONNECTION, TEMPLATE_OF } from '../connections.js';
+import { type Connections, NO_CONNECTION } from '../connections.js';
 import { type DestinationCounts, FORWARD } from '../destination.js';
 import { Ending } from '../ending.js';
 import {
@@ -40,6 +40,7 @@ import {
 import type { Services } from '../service.js';
 import { isActive, Timeouts } from '../states.js';
 import { FLAG, type SyncConnection, type SyncSequence } from '../sync-message.js';
+import { TEMPLATE_OF } from '../tuple.js';
 import { type Binding, Bindings, UNBOUND, wayOf } from './binding.js';
 import { THRESHOLD } from './decision.js';
 import { type EntryRefusal, refusalOf } from './refusal.js';
